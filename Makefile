@@ -1,0 +1,151 @@
+# longhand. `make help` lists the targets. What is built lies under $(BUILD), in the shape of the
+# tree; only the program itself stands at the top. CC may be gcc, clang or a cross compiler. V=1
+# shows the commands.
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+BUILD ?= build
+PREFIX ?= /usr/local
+FUZZ_SECONDS ?= 60
+OPTIMIZE ?= -O3
+SANITIZE ?=
+say = $(if $(V),,@echo $1 &&)
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += -j$(shell nproc)
+endif
+
+# The machine that $(CC) compiles for decides which instruction sets are built.
+MACHINE := $(shell $(CC) -dumpmachine 2>/dev/null)
+CROSS := $(if $(MACHINE),$(if $(filter $(shell uname -m)-%,$(MACHINE)),,yes))
+FOREIGN := $(if $(filter x86_64-%,$(MACHINE)),,$(wildcard kernels/*avx*.c)) \
+           $(if $(filter aarch64-%,$(MACHINE)),,$(wildcard kernels/*neon*.c))
+
+# A library through pkg-config, or else by its usual name.
+package = $(shell $(if $(CROSS),false,pkg-config) $1 $2 2>/dev/null || echo $3)
+WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes -Wcast-align
+COMPILE := $(CC) -std=c11 -D_GNU_SOURCE $(OPTIMIZE) -g -ffp-contract=off -fopenmp $(WARNINGS) -I. \
+          $(call package,--cflags,libpcre2-8 libcjson) $(SANITIZE) $(CFLAGS)
+LIBS := $(call package,--libs,libpcre2-8,-l:libpcre2-8.so.0) \
+        $(call package,--libs,libcjson,-lcjson) -lm
+LINK = $(CC) -fopenmp -Wl,--as-needed $(SANITIZE) $(LDFLAGS)
+
+objects = $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(FOREIGN),$1))
+LIBRARY := $(BUILD)/liblonghand.a
+LIBRARY_FOLDERS := base kernels model model/position tokenizer
+LIBRARY_OBJECTS := $(call objects,$(wildcard $(LIBRARY_FOLDERS:%=%/*.c)))
+COMMAND_OBJECTS := $(call objects,$(wildcard commands/*.c))
+PROGRAM := $(if $(filter build,$(BUILD)),longhand,$(BUILD)/longhand)
+
+# The tests link the library and the commands; a cross-built runner leaves out the commands.
+TESTS := $(filter-out tests/logits.c tests/fuzz/%,$(wildcard tests/*.c tests/*/*.c tests/*/*/*.c))
+TESTS := $(if $(CROSS),$(filter-out tests/program.c tests/commands/%,$(TESTS)),$(TESTS))
+SUITES := $(patsubst test_%.c,%,$(filter test_%,$(notdir $(TESTS))))
+TEST_OBJECTS := $(call objects,$(TESTS))
+TEST_LIBS := $(call package,--libs,check,-l:libcheck_pic.a -lsubunit)
+TEST_WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
+FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
+
+.PHONY: all demo check check-native check-aarch64 asan ubsan fuzz run-fuzzers bench format lint \
+        install uninstall clean help FORCE $(FUZZERS:%=%.run)
+.SECONDARY:
+
+all: $(PROGRAM) ## build ./longhand (the default)
+
+$(PROGRAM): $(BUILD)/run.o $(COMMAND_OBJECTS) $(LIBRARY)
+	$(call say,link $@) $(LINK) $^ $(LIBS) -o $@
+
+$(LIBRARY): $(LIBRARY_OBJECTS)
+	$(call say,archive $@) rm -f $@ && $(AR) rcs $@ $^
+
+# Instruction sets: the flags of a file are the features that kernels/select.c asks the CPU for.
+AVX2 := -mavx2 -mfma -mf16c
+AVX512 := $(AVX2) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni
+$(call objects,$(wildcard kernels/*avx2*.c)): FLAGS := $(AVX2)
+$(call objects,$(wildcard kernels/*avx512*.c)): FLAGS := $(AVX512)
+$(call objects,$(wildcard kernels/*neon_dot*.c)): FLAGS := -march=armv8.2-a+dotprod
+
+$(BUILD)/%.o: %.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,$<) $(COMPILE) $(FLAGS) -MMD -MP -c $< -o $@
+
+# A file whose time changes only with its content: other flags rebuild, a new suite is picked up.
+keep = mkdir -p $(@D) && echo '$1' | cmp -s - $@ || echo '$1' > $@
+$(BUILD)/flags: FORCE
+	@$(call keep,$(COMPILE))
+$(BUILD)/tests/suites.list: FORCE
+	@$(call keep,$(patsubst %,SUITE(%),$(SUITES)))
+
+$(TEST_OBJECTS): FLAGS := -I$(BUILD)/tests
+$(TEST_OBJECTS): $(BUILD)/tests/suites.list
+$(BUILD)/run_tests: $(TEST_OBJECTS) $(if $(CROSS),,$(COMMAND_OBJECTS)) $(LIBRARY)
+	$(call say,link $@) $(LINK) $(TEST_WRAP) $^ $(TEST_LIBS) $(LIBS) -o $@
+$(BUILD)/logits: $(BUILD)/tests/logits.o $(LIBRARY)
+	$(call say,link $@) $(LINK) $^ $(LIBS) -o $@
+$(BUILD)/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(LIBRARY)
+	$(call say,link $@) $(LINK) -fsanitize=fuzzer $^ $(LIBS) -o $@
+
+demo: ## set up, build and run the model that ships
+	@scripts/setup.sh
+	@$(MAKE) --no-print-directory all
+	./longhand generate -p "It was a cold and windy evening, and" -n 200
+
+check: ## set up, build and run every check and test
+	@scripts/setup.sh --check
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory check-aarch64
+	@$(MAKE) --no-print-directory check-native
+
+check-native: $(PROGRAM) $(BUILD)/run_tests
+	LONGHAND_PROGRAM=./$(PROGRAM) $(BUILD)/run_tests
+
+check-aarch64: # the library's tests, emulated, where the packages for it are there
+	@if ! scripts/setup.sh --has-aarch64; then echo "aarch64: skipped"; else \
+	    $(MAKE) --no-print-directory CC=aarch64-linux-gnu-gcc BUILD=build/aarch64 \
+	        build/aarch64/run_tests && \
+	    CK_TIMEOUT_MULTIPLIER=10 qemu-aarch64 build/aarch64/run_tests; fi
+
+# Leaks are seen only at the end of a process, so these run every test in one.
+asan: ## run the tests under AddressSanitizer and LeakSanitizer
+	ASAN_OPTIONS=detect_leaks=1 CK_FORK=no $(MAKE) BUILD=build/asan OPTIMIZE=-O1 \
+	    SANITIZE="-fsanitize=address -fno-omit-frame-pointer" check-native
+
+ubsan: ## run the tests under UndefinedBehaviorSanitizer
+	CK_TIMEOUT_MULTIPLIER=5 $(MAKE) BUILD=build/ubsan OPTIMIZE=-O1 \
+	    SANITIZE="-fsanitize=undefined -fno-sanitize-recover=all" check-native
+
+fuzz: ## fuzz every parser for FUZZ_SECONDS (60) each; corpora stay in build/fuzz
+	@scripts/setup.sh --develop
+	@$(MAKE) --no-print-directory CC=clang BUILD=build/fuzz OPTIMIZE=-O1 \
+	    SANITIZE="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all" run-fuzzers
+run-fuzzers: $(FUZZERS:%=%.run)
+$(FUZZERS:%=%.run): %.run: %
+	@mkdir -p $*.corpus
+	$< -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -verbosity=0 \
+	    -print_final_stats=1 -artifact_prefix=$(BUILD)/ $*.corpus \
+	    $(wildcard tests/fuzz/$(notdir $*).seeds)
+
+bench: all ## measure prompt and generation speed of the model that ships
+	./longhand bench
+
+format: ## put every C file into the project's style
+	clang-format -i $(shell find . -name '*.[ch]' -not -path './build/*')
+
+lint: ## the rules of the house that a script can check
+	@CC="$(CC)" scripts/lint.sh
+
+install: all ## into PREFIX (/usr/local), below DESTDIR if given
+	install -D -m 755 longhand $(DESTDIR)$(PREFIX)/bin/longhand
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/longhand models/*.gguf
+	install -D -m 644 docs/longhand.1 $(DESTDIR)$(PREFIX)/share/man/man1/longhand.1
+
+uninstall: ## take away what install put there
+	rm -f $(DESTDIR)$(PREFIX)/bin/longhand $(DESTDIR)$(PREFIX)/share/man/man1/longhand.1
+	rm -rf $(DESTDIR)$(PREFIX)/share/longhand
+
+clean: ## remove everything that was built
+	rm -rf build longhand
+
+help: ## list the targets
+	@sed -nE 's/^([a-z]+):.*## (.*)/  \1\t\2/p' Makefile | expand -t 14
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,46 @@
+/* file: see file.h. */
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int file_open(struct file *file, const char *path, struct error *err)
+{
+    *file = (struct file){0};
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return error_set(err, "%s: cannot open: %s", path, strerror(errno));
+    struct stat status;
+    int result = -1;
+    if (fstat(fd, &status) != 0) {
+        error_set(err, "%s: cannot read its size: %s", path, strerror(errno));
+    } else if (!S_ISREG(status.st_mode)) {
+        error_set(err, "%s: is a %s, expected a regular file", path,
+                  S_ISDIR(status.st_mode) ? "directory" : "special file");
+    } else if (status.st_size == 0) {
+        error_set(err, "%s: is empty", path);
+    } else {
+        size_t size = (size_t)status.st_size;
+        void *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (data == MAP_FAILED) {
+            error_set(err, "%s: cannot map %zu bytes: %s", path, size, strerror(errno));
+        } else {
+            file->data = data;
+            file->size = size;
+            result = 0;
+        }
+    }
+    close(fd);
+    return result;
+}
+
+void file_close(struct file *file)
+{
+    if (file->data)
+        munmap((void *)(uintptr_t)file->data, file->size);
+    *file = (struct file){0};
+}

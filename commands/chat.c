@@ -1,0 +1,269 @@
+/* chat: talks with a model, a line a turn. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "commands/commands.h"
+#include "commands/engine.h"
+#include "commands/interrupt.h"
+#include "commands/output.h"
+#include "commands/stream.h"
+#include "tokenizer/chat.h"
+
+struct chat {
+    const struct options *options;
+    struct engine engine;
+    struct session session;
+    struct sampler sampler;
+    struct output output;
+    const struct chat_family *family; /* NULL: the model has no template and continues plain text */
+    struct chat_turn *turns;          /* contents are owned */
+    size_t n_turns;
+    size_t capacity;
+    struct token_list fed; /* what the session holds, id by id */
+    bool terminal;         /* a person types: prompts and notes */
+    /* of the reply that is being written */
+    struct stream stream;
+    bool failed;
+    struct error *err;
+};
+
+static int add_turn(struct chat *chat, enum chat_role role, const char *text, size_t length, struct error *err)
+{
+    if (chat->n_turns == chat->capacity) {
+        size_t capacity = chat->capacity ? 2 * chat->capacity : 16;
+        struct chat_turn *grown = realloc(chat->turns, capacity * sizeof *grown);
+        if (!grown)
+            return error_memory(err, "the conversation", capacity * sizeof *grown);
+        chat->turns = grown;
+        chat->capacity = capacity;
+    }
+    char *copy = malloc(length + 1);
+    if (!copy)
+        return error_memory(err, "a turn", length);
+    memcpy(copy, text, length);
+    copy[length] = '\0';
+    chat->turns[chat->n_turns++] = (struct chat_turn){role, {copy, length}};
+    return 0;
+}
+
+static void drop_turns(struct chat *chat, size_t keep)
+{
+    while (chat->n_turns > keep)
+        free((char *)(uintptr_t)chat->turns[--chat->n_turns].content.bytes);
+}
+
+/* From the beginning again, with the system message if there is one. */
+static int reset(struct chat *chat, struct error *err)
+{
+    drop_turns(chat, 0);
+    const char *system = chat->options->system;
+    return system ? add_turn(chat, CHAT_SYSTEM, system, strlen(system), err) : 0;
+}
+
+/* The conversation without a template: its turns as paragraphs. */
+static int render_plain(const struct chat *chat, struct token_list *ids, struct error *err)
+{
+    struct encode_options encode = {.add_special = true};
+    for (size_t i = 0; i < chat->n_turns; i++) {
+        struct text text = chat->turns[i].content;
+        if (tokenizer_encode(chat->engine.tokenizer, text.bytes, text.length, encode, ids, err) ||
+            tokenizer_encode(chat->engine.tokenizer, "\n", 1, (struct encode_options){0}, ids, err))
+            return -1;
+        encode.add_special = false;
+    }
+    return 0;
+}
+
+static bool on_progress(void *context, int64_t done, int64_t total)
+{
+    struct chat *chat = context;
+    output_progress(&chat->output, "prompt tokens", done, total);
+    return !interrupt_seen();
+}
+
+static bool on_token(void *context, int32_t id)
+{
+    struct chat *chat = context;
+    if (tokenizer_is_end(chat->engine.tokenizer, id))
+        return false;
+    chat->failed = stream_token(&chat->stream, id, chat->err) != 0 ||
+                   token_list_add(&chat->fed, id, chat->err) != 0;
+    /* Without a template a reply is a paragraph. */
+    bool ended = !chat->family && chat->stream.n_text > 0 && chat->stream.text[chat->stream.n_text - 1] == '\n';
+    return !chat->failed && !ended && !chat->stream.stopped && !interrupt_seen();
+}
+
+/* Takes back what the session holds beyond the prefix that it shares with the conversation, so that only what
+ * is new is computed; one token at least remains to be fed, for its logits. */
+static size_t rewind_session(struct chat *chat, const struct token_list *ids)
+{
+    size_t held = (size_t)chat->session.position < chat->fed.n ? (size_t)chat->session.position : chat->fed.n;
+    size_t same = 0;
+    while (same < held && same + 1 < ids->n && chat->fed.ids[same] == ids->ids[same])
+        same++;
+    session_truncate(&chat->session, (int64_t)same);
+    chat->fed.n = same;
+    return same;
+}
+
+static int write_reply(struct chat *chat, const struct generate *run, struct error *err)
+{
+    if (!chat->options->json) {
+        bool on_new_line = chat->stream.n_text > 0 && chat->stream.text[chat->stream.n_text - 1] == '\n';
+        return on_new_line ? 0 : output_write("\n", 1, err);
+    }
+    cJSON *object = cJSON_CreateObject();
+    cJSON_AddStringToObject(object, "reply", chat->stream.text ? chat->stream.text : "");
+    cJSON_AddNumberToObject(object, "prompt_tokens", (double)run->prompt_tokens);
+    cJSON_AddNumberToObject(object, "new_tokens", (double)run->new_tokens);
+    cJSON_AddNumberToObject(object, "position", (double)chat->session.position);
+    return output_json(object, err);
+}
+
+static int generate_reply(struct chat *chat, const struct token_list *ids, struct error *err)
+{
+    size_t same = rewind_session(chat, ids);
+    struct generate run = {
+        .session = &chat->session,
+        .sampler = &chat->sampler,
+        .max_tokens = chat->options->n_tokens > 0 ? chat->options->n_tokens : -1,
+        .progress = on_progress,
+        .emit = on_token,
+        .context = chat,
+    };
+    for (size_t i = same; i < ids->n; i++)
+        if (token_list_add(&chat->fed, ids->ids[i], err))
+            return -1;
+    if (generate(&run, ids->ids + same, (int64_t)(ids->n - same), err) || chat->failed ||
+        stream_end(&chat->stream, err) || write_reply(chat, &run, err))
+        return -1;
+    if (chat->options->verbose)
+        output_note(&chat->output, "prompt %lld tokens in %.2f s; new %lld tokens in %.2f s; %lld tokens in the cache",
+                    (long long)run.prompt_tokens, run.prompt_seconds, (long long)run.new_tokens, run.new_seconds,
+                    (long long)chat->session.position);
+    return 0;
+}
+
+static int reply(struct chat *chat, struct error *err)
+{
+    struct token_list ids = {0};
+    int result = chat->family ? chat_render(chat->family, chat->engine.tokenizer, chat->turns, chat->n_turns, &ids, err)
+                              : render_plain(chat, &ids, err);
+    interrupt_clear();
+    if (result == 0)
+        result = stream_open(&chat->stream, chat->engine.tokenizer, chat->options, false, err);
+    if (result == 0)
+        result = generate_reply(chat, &ids, err);
+    if (result == 0)
+        result = add_turn(chat, CHAT_ASSISTANT, chat->stream.text ? chat->stream.text : "", chat->stream.n_text, err);
+    stream_close(&chat->stream);
+    token_list_free(&ids);
+    return result;
+}
+
+enum line { LINE_TEXT, LINE_INTERRUPTED, LINE_END };
+
+/* The next line without its end; *line grows as getline's. */
+static enum line read_line(struct chat *chat, char **line, size_t *capacity, size_t *length)
+{
+    if (chat->terminal) {
+        fputs("> ", stderr);
+        fflush(stderr);
+    }
+    interrupt_clear();
+    errno = 0;
+    ssize_t n = getline(line, capacity, stdin);
+    if (n < 0) {
+        bool interrupted = errno == EINTR && interrupt_seen();
+        clearerr(stdin);
+        return interrupted ? LINE_INTERRUPTED : LINE_END;
+    }
+    *length = (size_t)n;
+    while (*length > 0 && ((*line)[*length - 1] == '\n' || (*line)[*length - 1] == '\r'))
+        (*line)[--*length] = '\0';
+    return LINE_TEXT;
+}
+
+/* A line that begins with a slash, where a person types. Returns 1 for /quit. */
+static int slash_command(struct chat *chat, const char *line, struct error *err)
+{
+    if (strcmp(line, "/quit") == 0)
+        return 1;
+    if (strcmp(line, "/reset") == 0)
+        return reset(chat, err);
+    fprintf(stderr, "%s/help   this text\n/reset  begin again\n/quit   end (also Ctrl-D)\nCtrl-C  ends a reply; twice, the chat\n",
+            strcmp(line, "/help") == 0 ? "" : "unknown command\n");
+    return 0;
+}
+
+static int converse(struct chat *chat, struct error *err)
+{
+    char *line = NULL;
+    size_t capacity = 0;
+    size_t length = 0;
+    int result = reset(chat, err);
+    bool interrupted = false; /* the line before was */
+    while (result == 0) {
+        enum line kind = read_line(chat, &line, &capacity, &length);
+        if (kind == LINE_END || (kind == LINE_INTERRUPTED && interrupted)) {
+            if (chat->terminal)
+                fputc('\n', stderr);
+            result = kind == LINE_END ? EXIT_OK : EXIT_INTERRUPTED;
+            break;
+        }
+        interrupted = kind == LINE_INTERRUPTED;
+        if (interrupted) {
+            fputs("\n(Ctrl-C again, or Ctrl-D, ends the chat)\n", stderr);
+            continue;
+        }
+        if (length == 0)
+            continue;
+        if (chat->terminal && line[0] == '/') {
+            result = slash_command(chat, line, err);
+            if (result == 1) {
+                result = EXIT_OK;
+                break;
+            }
+            continue;
+        }
+        result = add_turn(chat, CHAT_USER, line, length, err);
+        if (result == 0)
+            result = reply(chat, err);
+    }
+    free(line);
+    return result;
+}
+
+static int open_template(struct chat *chat, struct error *err)
+{
+    struct text template = {0};
+    if (metadata_text(&chat->engine.checkpoint.metadata, "tokenizer.chat_template", OPTIONAL, &template, err))
+        return -1;
+    if (template.length > 0)
+        return chat_recognise(&chat->family, template, err) ? error_prefix(err, "%s", chat->engine.checkpoint.path) : 0;
+    output_note(&chat->output, "%s has no chat template: it continues your lines as plain text",
+                chat->engine.checkpoint.path);
+    return 0;
+}
+
+int command_chat(const struct options *options, struct error *err)
+{
+    struct chat chat = {.options = options, .err = err, .terminal = isatty(STDIN_FILENO) == 1};
+    output_open(&chat.output, options);
+    interrupt_watch();
+    int result = engine_open(&chat.engine, options, err) || open_template(&chat, err) ||
+                         session_open(&chat.session, &chat.engine.model, options->kv_type, err) ||
+                         sampler_open(&chat.sampler, &options->sampler, chat.engine.model.config.vocab_size, err)
+                     ? -1
+                     : converse(&chat, err);
+    drop_turns(&chat, 0);
+    free(chat.turns);
+    token_list_free(&chat.fed);
+    sampler_close(&chat.sampler);
+    session_close(&chat.session);
+    engine_close(&chat.engine);
+    return result;
+}

@@ -1,0 +1,132 @@
+/* engine: see engine.h. */
+#include "commands/engine.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "model/weights.h"
+
+enum { MAX_PATH = 4096 };
+
+static const char shipped_model[] = "longhand.gguf";
+
+/* Where the shipped model lies, seen from the executable. */
+static int find_shipped_model(char *path, size_t size, struct error *err)
+{
+    static const char *const places[] = {"models", "../share/longhand"};
+    char executable[MAX_PATH];
+    ssize_t length = readlink("/proc/self/exe", executable, sizeof executable - 1);
+    if (length <= 0)
+        return error_set(err, "no model given (-m), and the place of the executable is unknown");
+    executable[length] = '\0';
+    *strrchr(executable, '/') = '\0';
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        int n = snprintf(path, size, "%s/%s/%s", executable, places[i], shipped_model);
+        if (n > 0 && (size_t)n < size && access(path, R_OK) == 0)
+            return 0;
+    }
+    return error_set(err, "no model given (-m), and %s is neither in %s/models nor in %s/../share/longhand",
+                     shipped_model, executable, executable);
+}
+
+int engine_open_checkpoint(struct engine *engine, const struct options *options, struct error *err)
+{
+    char path[2 * MAX_PATH];
+    if (!options->model && find_shipped_model(path, sizeof path, err))
+        return -1;
+    return checkpoint_open(&engine->checkpoint, options->model ? options->model : path, err);
+}
+
+static int open_tokenizer_file(struct engine *engine, const char *path, struct error *err)
+{
+    int vocab_size = weights_vocab_size(&engine->checkpoint, err);
+    if (vocab_size < 0)
+        return -1;
+    return tokenizer_open_llama2c(&engine->tokenizer, path, vocab_size, err);
+}
+
+int engine_open_tokenizer(struct engine *engine, const struct options *options, struct error *err)
+{
+    if (options->tokenizer)
+        return open_tokenizer_file(engine, options->tokenizer, err);
+    if (!metadata_find(&engine->checkpoint.metadata, "tokenizer.ggml.model"))
+        return error_set(err, "%s: holds no tokenizer; name its file with --tokenizer", engine->checkpoint.path);
+    return tokenizer_open(&engine->tokenizer, &engine->checkpoint.metadata, err);
+}
+
+int engine_open(struct engine *engine, const struct options *options, struct error *err)
+{
+    *engine = (struct engine){0};
+    parallel_set_threads(options->threads > 0 ? options->threads : parallel_default_threads());
+    if (engine_open_checkpoint(engine, options, err) ||
+        model_open(&engine->model, &engine->checkpoint, options->isa, err) ||
+        engine_open_tokenizer(engine, options, err))
+        return -1;
+    if (tokenizer_size(engine->tokenizer) > engine->model.config.vocab_size)
+        return error_set(err, "%s: the tokenizer has %d tokens, the embedding %d rows", engine->checkpoint.path,
+                         (int)tokenizer_size(engine->tokenizer), engine->model.config.vocab_size);
+    return 0;
+}
+
+void engine_close(struct engine *engine)
+{
+    tokenizer_close(engine->tokenizer);
+    model_close(&engine->model);
+    checkpoint_close(&engine->checkpoint);
+    *engine = (struct engine){0};
+}
+
+static int read_stream(FILE *f, const char *name, char **text, size_t *length, struct error *err)
+{
+    size_t capacity = 0;
+    *text = NULL;
+    *length = 0;
+    for (;;) {
+        if (*length == capacity) {
+            capacity = capacity ? 2 * capacity : 1 << 16;
+            char *grown = realloc(*text, capacity);
+            if (!grown) {
+                free(*text);
+                return error_memory(err, "the text", capacity);
+            }
+            *text = grown;
+        }
+        size_t n = fread(*text + *length, 1, capacity - *length, f);
+        *length += n;
+        if (n == 0)
+            break;
+    }
+    if (ferror(f)) {
+        free(*text);
+        return error_set(err, "%s: cannot read: %s", name, strerror(errno));
+    }
+    return 0;
+}
+
+int engine_read_text(const struct options *options, char **text, size_t *length, struct error *err)
+{
+    *text = NULL;
+    if (options->prompt) {
+        *length = strlen(options->prompt);
+        *text = strdup(options->prompt);
+        return *text ? 0 : error_memory(err, "the text", *length);
+    }
+    if (!options->file) {
+        if (isatty(STDIN_FILENO) == 1)
+            return error_set(err, "no text: give -p TEXT, -f FILE or standard input");
+        return read_stream(stdin, "standard input", text, length, err);
+    }
+    struct file file;
+    if (file_open(&file, options->file, err))
+        return -1;
+    *length = file.size;
+    *text = malloc(file.size);
+    if (*text)
+        memcpy(*text, file.data, file.size);
+    file_close(&file);
+    return *text ? 0 : error_memory(err, "the text", *length);
+}

@@ -1,0 +1,28 @@
+/* engine: what every command that runs a model opens: checkpoint, model, tokenizer. */
+#ifndef LONGHAND_COMMANDS_ENGINE_H
+#define LONGHAND_COMMANDS_ENGINE_H
+
+#include "base/error.h"
+#include "commands/options.h"
+#include "longhand.h"
+
+struct engine {
+    struct checkpoint checkpoint;
+    struct model model;
+    struct tokenizer *tokenizer;
+};
+
+/* Opens the checkpoint that --model names, or the one that ships: models/ beside the executable, or
+ * ../share/longhand/ of it. */
+int engine_open_checkpoint(struct engine *engine, const struct options *options, struct error *err);
+/* The checkpoint must be open. */
+int engine_open_tokenizer(struct engine *engine, const struct options *options, struct error *err);
+/* Everything; threads are set too. A vocabulary larger than the embedding is an error. */
+int engine_open(struct engine *engine, const struct options *options, struct error *err);
+void engine_close(struct engine *engine); /* accepts a zeroed or half-open struct */
+
+/* The text that -p, -f or standard input give; free it. An empty -f is an error, an empty -p is not. On a
+ * terminal standard input is not waited for: no text is an error. */
+int engine_read_text(const struct options *options, char **text, size_t *length, struct error *err);
+
+#endif

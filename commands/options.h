@@ -1,0 +1,63 @@
+/* options: the command line as plain values. One table says every option's name, argument, range and help;
+ * each command lists the options it takes. */
+#ifndef LONGHAND_COMMANDS_OPTIONS_H
+#define LONGHAND_COMMANDS_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "kernels/format.h"
+#include "model/sampler.h"
+
+enum { MAX_STOPS = 16, MAX_ARGUMENTS = 3 };
+
+struct options {
+    const char *model;     /* NULL: the one that ships */
+    const char *tokenizer; /* NULL: the model's own */
+    int threads;           /* 0: as many as the machine gives */
+    const char *isa;       /* NULL: the best */
+    enum format kv_type;
+    const char *prompt; /* -p, or NULL */
+    const char *file;   /* -f, or NULL */
+    int64_t n_tokens;   /* -n; 0: until the end of the text */
+    struct sampler_options sampler;
+    bool seed_given;
+    const char *stops[MAX_STOPS];
+    int n_stops;
+    const char *system; /* chat: the system message, or NULL */
+    bool decode;        /* tokenize: ids to text */
+    bool parse_special; /* tokenize: "</s>" in the text is the control token */
+    int bench_prompt;   /* bench: tokens of the prompt test */
+    int bench_generate; /* bench: tokens of the generation test */
+    int bench_depth;    /* bench: tokens in the cache before either */
+    int repetitions;    /* bench */
+    bool json;
+    bool quiet;
+    bool verbose;
+    bool help;
+    const char *arguments[MAX_ARGUMENTS]; /* what is not an option */
+    int n_arguments;
+};
+
+/* Groups of options that a command takes. */
+enum option_group {
+    OPTIONS_COMMON = 1 << 0, /* help, quiet, verbose, json */
+    OPTIONS_MODEL = 1 << 1,
+    OPTIONS_RUN = 1 << 2, /* threads, isa, cache */
+    OPTIONS_TEXT = 1 << 3, /* -p, -f */
+    OPTIONS_SAMPLING = 1 << 4,
+    OPTIONS_CHAT = 1 << 5,
+    OPTIONS_TOKENIZE = 1 << 6,
+    OPTIONS_BENCH = 1 << 7,
+};
+
+/* Fills options with the defaults and then from argv[1..argc-1]; argv[0] is the command's name. Takes the options
+ * of `groups` and up to max_arguments others. */
+int options_parse(struct options *options, int argc, char **argv, unsigned groups, int max_arguments,
+                  struct error *err);
+
+/* Writes one help line per option of `groups` to stdout. */
+void options_print(unsigned groups);
+
+#endif

@@ -1,0 +1,78 @@
+/* output: see output.h. */
+#include "commands/output.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+void output_open(struct output *output, const struct options *options)
+{
+    bool terminal = isatty(STDERR_FILENO) == 1;
+    *output = (struct output){.notes = !options->quiet && (terminal || options->verbose),
+                              .terminal = terminal && !options->quiet};
+}
+
+int output_write(const char *bytes, size_t n, struct error *err)
+{
+    if (fwrite(bytes, 1, n, stdout) != n || fflush(stdout) != 0)
+        return error_set(err, "standard output: cannot write: %s", strerror(errno));
+    return 0;
+}
+
+int output_json(cJSON *object, struct error *err)
+{
+    char *line = object ? cJSON_PrintUnformatted(object) : NULL;
+    cJSON_Delete(object);
+    if (!line)
+        return error_set(err, "out of memory: a line of JSON");
+    int result = output_write(line, strlen(line), err) || output_write("\n", 1, err) ? -1 : 0;
+    cJSON_free(line);
+    return result;
+}
+
+double output_now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+static void clear_progress(struct output *output)
+{
+    if (output->progress)
+        fprintf(stderr, "\r\033[K");
+    output->progress = false;
+}
+
+void output_note(struct output *output, const char *format, ...)
+{
+    if (!output->notes)
+        return;
+    clear_progress(output);
+    va_list args;
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fputc('\n', stderr);
+}
+
+void output_progress(struct output *output, const char *what, int64_t done, int64_t total)
+{
+    double now = output_now();
+    if (output->started == 0)
+        output->started = now;
+    if (done >= total) {
+        clear_progress(output);
+        output->started = 0;
+        return;
+    }
+    double passed = now - output->started;
+    if (!output->terminal || done == 0 || passed < 0.2)
+        return;
+    double left = passed * (double)(total - done) / (double)done;
+    fprintf(stderr, "\r\033[K%s: %lld of %lld, %.0f s left", what, (long long)done, (long long)total, left);
+    output->progress = true;
+}

@@ -1,0 +1,37 @@
+/* output: the contract of the two streams.
+ *
+ * Standard output carries the result and nothing else: text, or one JSON object a line. Standard error
+ * carries notes, progress and statistics, and only when it is a terminal or --verbose asks. */
+#ifndef LONGHAND_COMMANDS_OUTPUT_H
+#define LONGHAND_COMMANDS_OUTPUT_H
+
+#include <cjson/cJSON.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "commands/options.h"
+
+struct output {
+    bool notes;    /* standard error may be written to */
+    bool terminal; /* standard error is a terminal: lines may be redrawn */
+    bool progress; /* a progress line is being drawn */
+    double started; /* of the progress shown, in seconds */
+};
+
+void output_open(struct output *output, const struct options *options);
+
+/* Writes and flushes bytes of the result. A closed or full standard output is an error. */
+int output_write(const char *bytes, size_t n, struct error *err);
+/* Writes `object` as one line; deletes it in any case. NULL (no memory) is an error. */
+int output_json(cJSON *object, struct error *err);
+
+/* Seconds of a clock that never goes back. */
+double output_now(void);
+
+/* A line on standard error, where notes may go. */
+void output_note(struct output *output, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Draws "what: done of total, seconds left" on a terminal once it is worth it; done = total takes it away. */
+void output_progress(struct output *output, const char *what, int64_t done, int64_t total);
+
+#endif

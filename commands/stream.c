@@ -1,0 +1,108 @@
+/* stream: see stream.h. */
+#include "commands/stream.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "commands/output.h"
+
+int stream_open(struct stream *stream, const struct tokenizer *tokenizer, const struct options *options,
+                bool continues, struct error *err)
+{
+    *stream = (struct stream){.detokenizer = {.tokenizer = tokenizer, .started = continues}, .options = options};
+    for (int i = 0; i < options->n_stops; i++)
+        if (strlen(options->stops[i]) > stream->longest_stop)
+            stream->longest_stop = strlen(options->stops[i]);
+    stream->capacity = stream->longest_stop + detokenizer_bound(tokenizer);
+    stream->held = malloc(stream->capacity);
+    return stream->held ? 0 : error_memory(err, "the output buffer", stream->capacity);
+}
+
+void stream_close(struct stream *stream)
+{
+    free(stream->held);
+    free(stream->text);
+    *stream = (struct stream){0};
+}
+
+static int keep(struct stream *stream, const char *bytes, size_t n, struct error *err)
+{
+    if (stream->n_text + n + 1 > stream->text_capacity) {
+        size_t capacity = 2 * (stream->n_text + n + 1);
+        char *grown = realloc(stream->text, capacity);
+        if (!grown)
+            return error_memory(err, "the reply", capacity);
+        stream->text = grown;
+        stream->text_capacity = capacity;
+    }
+    memcpy(stream->text + stream->n_text, bytes, n);
+    stream->n_text += n;
+    stream->text[stream->n_text] = '\0';
+    return 0;
+}
+
+/* Lets the first n held bytes go. */
+static int release(struct stream *stream, size_t n, struct error *err)
+{
+    if (n == 0)
+        return 0;
+    if (keep(stream, stream->held, n, err))
+        return -1;
+    if (!stream->options->json && output_write(stream->held, n, err))
+        return -1;
+    memmove(stream->held, stream->held + n, stream->n_held - n);
+    stream->n_held -= n;
+    return 0;
+}
+
+/* Where the earliest complete stop text begins in what is held, or n_held. */
+static size_t find_stop(const struct stream *stream)
+{
+    for (size_t at = 0; at < stream->n_held; at++)
+        for (int i = 0; i < stream->options->n_stops; i++) {
+            size_t length = strlen(stream->options->stops[i]);
+            if (length <= stream->n_held - at && memcmp(stream->held + at, stream->options->stops[i], length) == 0)
+                return at;
+        }
+    return stream->n_held;
+}
+
+/* How many bytes at the end of what is held may be the beginning of a stop text. */
+static size_t possible_stop(const struct stream *stream)
+{
+    size_t longest = stream->longest_stop < stream->n_held ? stream->longest_stop : stream->n_held;
+    for (size_t length = longest; length > 0; length--)
+        for (int i = 0; i < stream->options->n_stops; i++)
+            if (length < strlen(stream->options->stops[i]) &&
+                memcmp(stream->held + stream->n_held - length, stream->options->stops[i], length) == 0)
+                return length;
+    return 0;
+}
+
+static int flush(struct stream *stream, struct error *err)
+{
+    size_t stop = find_stop(stream);
+    if (stop < stream->n_held) {
+        stream->stopped = true;
+        int result = release(stream, stop, err);
+        stream->n_held = 0;
+        return result;
+    }
+    return release(stream, stream->n_held - possible_stop(stream), err);
+}
+
+int stream_token(struct stream *stream, int32_t id, struct error *err)
+{
+    stream->n_held += detokenizer_feed(&stream->detokenizer, id, stream->held + stream->n_held);
+    return flush(stream, err);
+}
+
+int stream_end(struct stream *stream, struct error *err)
+{
+    if (stream->stopped)
+        return 0;
+    stream->n_held += detokenizer_end(&stream->detokenizer, stream->held + stream->n_held);
+    if (flush(stream, err))
+        return -1;
+    return release(stream, stream->n_held, err);
+}

@@ -1,0 +1,37 @@
+/* avx512: loads that the files of the AVX-512 tier share. */
+#ifndef LONGHAND_KERNELS_AVX512_H
+#define LONGHAND_KERNELS_AVX512_H
+
+#include <immintrin.h>
+
+#include "kernels/x86.h"
+
+enum { LANES = 16, ALL_LANES = 0xFFFF };
+
+/* The lanes of a vector that `left` remaining elements fill. */
+TEMPLATE __mmask16 first_lanes(size_t left)
+{
+    return (__mmask16)(left >= LANES ? ALL_LANES : (1U << left) - 1);
+}
+
+/* Loads of a constant ALL_LANES are plain: a masked load costs an arithmetic slot more. */
+TEMPLATE __m512 load_f32(const float *x, __mmask16 lanes)
+{
+    return lanes == ALL_LANES ? _mm512_loadu_ps(x) : _mm512_maskz_loadu_ps(lanes, x);
+}
+
+TEMPLATE __m256i load_u16(const uint16_t *x, __mmask16 lanes)
+{
+    return lanes == ALL_LANES ? _mm256_loadu_si256((const void *)x)
+                              : _mm256_maskz_loadu_epi16(lanes, x);
+}
+
+/* 16 elements of an F32 (half = false) or F16 array, zero beyond the lanes of the mask. */
+TEMPLATE __m512 load16(const void *x, size_t i, bool half, __mmask16 lanes)
+{
+    if (half)
+        return _mm512_cvtph_ps(load_u16((const uint16_t *)x + i, lanes));
+    return load_f32((const float *)x + i, lanes);
+}
+
+#endif

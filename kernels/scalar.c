@@ -1,0 +1,285 @@
+/* scalar: every operation in plain C, the reference for the other tiers.
+ *
+ * It multiplies dequantised weights in f32 (`integer` is false) and has no panels; quantize_q8 and
+ * dot_q8 are here as the reference that integer tiers are tested against. */
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "kernels/half.h"
+#include "kernels/kernels.h"
+
+/* Independent partial sums: shorter chains of additions, so less rounding, and room for SIMD. */
+enum { LANES = 8 };
+
+static void f32_from_f16(const uint16_t *h, size_t n, float *x)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = f16_to_f32(h[i]);
+}
+
+static void f32_from_bf16(const uint16_t *h, size_t n, float *x)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = bf16_to_f32(h[i]);
+}
+
+static void f16_rows_from_f32(const float *x, size_t n, uint16_t *h)
+{
+    for (size_t i = 0; i < n; i++)
+        h[i] = f16_from_f32(x[i]);
+}
+
+static float sum_lanes(const float *lanes)
+{
+    return ((lanes[0] + lanes[4]) + (lanes[1] + lanes[5])) +
+           ((lanes[2] + lanes[6]) + (lanes[3] + lanes[7]));
+}
+
+static float dot_f32(const float *w, const float *x, size_t n)
+{
+    float lanes[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int k = 0; k < LANES; k++)
+            lanes[k] += w[i + (size_t)k] * x[i + (size_t)k];
+    float sum = sum_lanes(lanes);
+    for (; i < n; i++)
+        sum += w[i] * x[i];
+    return sum;
+}
+
+static float dot_f16(const uint16_t *w, const float *x, size_t n)
+{
+    float lanes[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int k = 0; k < LANES; k++)
+            lanes[k] += f16_to_f32(w[i + (size_t)k]) * x[i + (size_t)k];
+    float sum = sum_lanes(lanes);
+    for (; i < n; i++)
+        sum += f16_to_f32(w[i]) * x[i];
+    return sum;
+}
+
+static float dot_bf16(const uint16_t *w, const float *x, size_t n)
+{
+    float lanes[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int k = 0; k < LANES; k++)
+            lanes[k] += bf16_to_f32(w[i + (size_t)k]) * x[i + (size_t)k];
+    float sum = sum_lanes(lanes);
+    for (; i < n; i++)
+        sum += bf16_to_f32(w[i]) * x[i];
+    return sum;
+}
+
+static void quantize_group(const float *x, int group, int8_t *q, float *scale, int32_t *sum)
+{
+    uint32_t bits = 0;
+    for (int i = 0; i < group; i++) {
+        uint32_t magnitude = float_bits(x[i]) & 0x7FFFFFFF; /* ordered like |x|, a NaN on top */
+        bits = magnitude > bits ? magnitude : bits;
+    }
+    float max = float_from_bits(bits);
+    bool zero = bits < float_bits(Q8_TINY);
+    bool finite = max <= FLT_MAX;
+    float inverse = 127.0F / max;
+    *scale = zero ? 0.0F : max / 127.0F;
+    *sum = 0;
+    for (int i = 0; i < group; i++) {
+        q[i] = (int8_t)(zero || !finite ? 0 : (int)rintf(x[i] * inverse));
+        *sum += q[i];
+    }
+}
+
+static void quantize_q8(const float *x, size_t n, int group, int8_t *q, float *scale, int32_t *sum)
+{
+    for (size_t i = 0; i < n; i += (size_t)group)
+        quantize_group(x + i, group, q + i, scale++, sum++);
+}
+
+static float dot_q8(const int8_t *q, const float *scale, const float *min, size_t n, int group,
+                    struct q8_row x)
+{
+    float total = 0;
+    for (size_t g = 0; g < n / (size_t)group; g++) {
+        int32_t dot = 0;
+        for (int i = 0; i < group; i++)
+            dot += *q++ * *x.q++;
+        total += x.scale[g] * (scale[g] * (float)dot + (min ? min[g] * (float)x.sum[g] : 0.0F));
+    }
+    return total;
+}
+
+static void add(float *y, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] += x[i];
+}
+
+static void rms_norm(float *y, const float *x, const float *weight, size_t n, float epsilon)
+{
+    double squares = 0;
+    for (size_t i = 0; i < n; i++)
+        squares += (double)x[i] * x[i];
+    float factor = (float)(1.0 / sqrt(squares / (double)n + epsilon));
+    for (size_t i = 0; i < n; i++)
+        y[i] = x[i] * factor * weight[i];
+}
+
+static void layer_norm(float *y, const float *x, const float *weight, const float *bias, size_t n,
+                       float epsilon)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += x[i];
+    double mean = sum / (double)n;
+    double squares = 0;
+    for (size_t i = 0; i < n; i++)
+        squares += (x[i] - mean) * (x[i] - mean);
+    float factor = (float)(1.0 / sqrt(squares / (double)n + epsilon));
+    for (size_t i = 0; i < n; i++)
+        y[i] = (x[i] - (float)mean) * factor * weight[i] + (bias ? bias[i] : 0.0F);
+}
+
+static void silu(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = x[i] / (1.0F + expf(-x[i]));
+}
+
+static void gelu(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = 0.5F * x[i] * erfcf(x[i] * -0x1.6a09e6p-1F); /* erfc(-x / sqrt(2)) = 2 Phi(x) */
+}
+
+static void gelu_tanh(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float inner = 0.79788456F * (x[i] + 0.044715F * x[i] * x[i] * x[i]); /* sqrt(2 / pi) */
+        x[i] = 0.5F * x[i] * (1.0F + tanhf(inner));
+    }
+}
+
+static void multiply(float *y, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] *= x[i];
+}
+
+static void rotate_interleaved(float *x, const float *cos, const float *sin, size_t pairs)
+{
+    for (size_t t = 0; t < pairs; t++) {
+        float a = x[2 * t], b = x[2 * t + 1];
+        x[2 * t] = a * cos[t] - b * sin[t];
+        x[2 * t + 1] = a * sin[t] + b * cos[t];
+    }
+}
+
+static void rotate_halves(float *x, const float *cos, const float *sin, size_t pairs)
+{
+    for (size_t t = 0; t < pairs; t++) {
+        float a = x[t], b = x[t + pairs];
+        x[t] = a * cos[t] - b * sin[t];
+        x[t + pairs] = a * sin[t] + b * cos[t];
+    }
+}
+
+static void add_scaled_f32(float *y, const float *x, size_t n, float factor)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] += factor * x[i];
+}
+
+static void add_scaled_f16(float *y, const uint16_t *x, size_t n, float factor)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] += factor * f16_to_f32(x[i]);
+}
+
+/* y += factor * the n elements that start at index `first` of an F32 or F16 array. */
+static void add_scaled(float *y, const void *x, size_t first, size_t n, enum format format,
+                       float factor)
+{
+    if (format == FORMAT_F16)
+        add_scaled_f16(y, (const uint16_t *)x + first, n, factor);
+    else
+        add_scaled_f32(y, (const float *)x + first, n, factor);
+}
+
+static void attend_scores(float *scores, size_t lds, const float *const *q, int m, const void *keys,
+                          size_t ldk, enum format format, size_t n, size_t dim)
+{
+    for (int i = 0; i < m; i++) {
+        float *row = scores + (size_t)i * lds;
+        memset(row, 0, n * sizeof *row);
+        for (size_t d = 0; d < dim; d++)
+            add_scaled(row, keys, d * ldk, n, format, q[i][d]);
+    }
+}
+
+static void attend_values(float *const *out, const float *p, size_t ldp, int m, const void *values,
+                          enum format format, size_t n, size_t dim)
+{
+    for (int i = 0; i < m; i++)
+        for (size_t j = 0; j < n; j++)
+            add_scaled(out[i], values, j * dim, dim, format, p[(size_t)i * ldp + j]);
+}
+
+static float max(const float *x, size_t n)
+{
+    float largest = x[0];
+    for (size_t i = 1; i < n; i++)
+        largest = x[i] > largest ? x[i] : largest;
+    return largest;
+}
+
+static float exp_sum(float *x, size_t n, float shift)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        x[i] = expf(x[i] - shift);
+        sum += x[i];
+    }
+    return (float)sum;
+}
+
+static void scale(float *x, size_t n, float factor)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] *= factor;
+}
+
+void kernels_scalar(struct kernels *kernels)
+{
+    *kernels = (struct kernels){
+        .name = "scalar",
+        .f32_from_f16 = f32_from_f16,
+        .f32_from_bf16 = f32_from_bf16,
+        .f16_from_f32 = f16_rows_from_f32,
+        .dot_f32 = dot_f32,
+        .dot_f16 = dot_f16,
+        .dot_bf16 = dot_bf16,
+        .quantize_q8 = quantize_q8,
+        .dot_q8 = dot_q8,
+        .add = add,
+        .rms_norm = rms_norm,
+        .layer_norm = layer_norm,
+        .silu = silu,
+        .gelu = gelu,
+        .gelu_tanh = gelu_tanh,
+        .multiply = multiply,
+        .rotate_interleaved = rotate_interleaved,
+        .rotate_halves = rotate_halves,
+        .attend_scores = attend_scores,
+        .attend_values = attend_values,
+        .max = max,
+        .exp_sum = exp_sum,
+        .scale = scale,
+    };
+    for (int f = 0; f < FORMAT_COUNT; f++)
+        kernels->unpack[f] = format_info[f].unpack;
+}

@@ -1,0 +1,273 @@
+/* forward: see forward.h. Reads like the papers:
+ *
+ *   x = embedding[id] (+ position)                     h = norm(x)
+ *   q, k, v = W h   clip, norm and rotate q and k      k, v -> cache
+ *   y = Wo softmax(q k + position) v                   x = x + y
+ *   h = norm(x)                                        x = x + Wdown (activation(Wgate h) * Wup h)
+ *
+ * With a parallel residual both halves read the same x. */
+#include "model/forward.h"
+
+#include <string.h>
+
+#include "kernels/parallel.h"
+#include "model/attention.h"
+
+/* What the parallel loops over tokens share. Rows below `first` of the batch are finished: nobody
+ * asks for their logits and their keys and values are stored. */
+struct pass {
+    struct session *session;
+    const struct kernels *k;
+    const struct config *config;
+    const struct layer *layer;
+    int layer_index;
+    const int32_t *ids;
+    int n;
+    int first;
+    const struct norm *norm; /* of the norm loop */
+};
+
+static size_t qkv_width(const struct config *c)
+{
+    return (size_t)(c->n_heads + 2 * c->n_kv_heads) * (size_t)c->head_dim;
+}
+
+/* Loops over tokens are worth a thread only when a token is some thousand operations. */
+static void for_tokens(struct pass *pass, int first, parallel_body *body)
+{
+    enum { SMALL_WORK = 1 << 14 };
+    int n = pass->n - first;
+    int grain = SMALL_WORK / pass->config->dim + 1;
+    pass->first = first;
+    parallel_for(n, grain, body, pass);
+}
+
+static void apply_norm(const struct pass *pass, const struct norm *norm, float *y, const float *x, size_t n)
+{
+    if (pass->config->architecture->norm == NORM_RMS)
+        pass->k->rms_norm(y, x, norm->weight, n, pass->config->norm_epsilon);
+    else
+        pass->k->layer_norm(y, x, norm->weight, norm->bias, n, pass->config->norm_epsilon);
+}
+
+static void embed_tokens(void *context, int begin, int end, int thread)
+{
+    (void)thread;
+    const struct pass *pass = context;
+    const struct model *model = pass->session->model;
+    const struct matrix *w = &model->embedding;
+    size_t dim = (size_t)pass->config->dim;
+    size_t row_bytes = format_row_bytes(w->format, dim);
+    for (int t = begin; t < end; t++) {
+        float *x = pass->session->activations.x + (size_t)t * dim;
+        format_dequantize(w->format, (const uint8_t *)w->data + (size_t)pass->ids[t] * row_bytes, dim, x);
+        for (int i = 0; i < model->n_positions; i++)
+            if (model->positions[i].scheme->embed)
+                model->positions[i].scheme->embed(&model->positions[i], pass->session->position + t, x);
+        if (model->embedding_norm.weight)
+            apply_norm(pass, &model->embedding_norm, x, x, dim);
+    }
+}
+
+static float *angle_row(const struct pass *pass, float *table, const struct position *position, int t)
+{
+    const struct session *session = pass->session;
+    size_t scheme = (size_t)(position - session->model->positions);
+    return table + (scheme * (size_t)session->activations.tokens + (size_t)t) * (size_t)(pass->config->head_dim / 2);
+}
+
+static void compute_angles(void *context, int begin, int end, int thread)
+{
+    (void)thread;
+    const struct pass *pass = context;
+    const struct model *model = pass->session->model;
+    for (int i = 0; i < model->n_positions; i++) {
+        const struct position *p = &model->positions[i];
+        for (int t = begin; p->rotated > 0 && t < end; t++)
+            p->scheme->angles(p, pass->session->position + t, angle_row(pass, pass->session->activations.cos, p, t),
+                              angle_row(pass, pass->session->activations.sin, p, t));
+    }
+}
+
+static void norm_tokens(void *context, int begin, int end, int thread)
+{
+    (void)thread;
+    const struct pass *pass = context;
+    const struct activations *a = &pass->session->activations;
+    size_t dim = (size_t)pass->config->dim;
+    for (int t = pass->first + begin; t < pass->first + end; t++)
+        apply_norm(pass, pass->norm, a->h + (size_t)t * dim, a->x + (size_t)t * dim, dim);
+}
+
+static void normalise(struct pass *pass, const struct norm *norm, int first)
+{
+    pass->norm = norm;
+    for_tokens(pass, first, norm_tokens);
+}
+
+static void clip(float *x, size_t n, float limit)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = x[i] > limit ? limit : x[i] < -limit ? -limit : x[i];
+}
+
+static void norm_heads(const struct pass *pass, const struct norm *norm, float *x, int n_heads)
+{
+    size_t n = (size_t)pass->config->head_dim;
+    for (int head = 0; norm->weight && head < n_heads; head++, x += n)
+        pass->k->rms_norm(x, x, norm->weight, n, pass->config->norm_epsilon);
+}
+
+/* From the raw projections to the rotated queries and the stored keys and values. */
+static void finish_qkv(void *context, int begin, int end, int thread)
+{
+    (void)thread;
+    const struct pass *pass = context;
+    struct session *session = pass->session;
+    const struct config *c = pass->config;
+    const struct layer *layer = pass->layer;
+    const struct position *position = layer->position;
+    for (int t = begin; t < end; t++) {
+        float *q = session->activations.qkv + (size_t)t * qkv_width(c);
+        float *k = q + (size_t)c->n_heads * (size_t)c->head_dim;
+        float *v = k + (size_t)c->n_kv_heads * (size_t)c->head_dim;
+        if (c->clip_qkv > 0)
+            clip(q, qkv_width(c), c->clip_qkv);
+        norm_heads(pass, &layer->q_norm, q, c->n_heads);
+        norm_heads(pass, &layer->k_norm, k, c->n_kv_heads);
+        if (position->rotated > 0) {
+            const float *cos = angle_row(pass, session->activations.cos, position, t);
+            const float *sin = angle_row(pass, session->activations.sin, position, t);
+            position_rotate(position, pass->k, q, c->n_heads, cos, sin);
+            position_rotate(position, pass->k, k, c->n_kv_heads, cos, sin);
+        }
+        cache_store(&session->cache, pass->k, pass->layer_index, session->position + t, k, v);
+    }
+}
+
+static void activate(void *context, int begin, int end, int thread)
+{
+    (void)thread;
+    const struct pass *pass = context;
+    const struct kernels *k = pass->k;
+    const struct activations *a = &pass->session->activations;
+    size_t n = (size_t)pass->config->hidden_dim;
+    for (int t = pass->first + begin; t < pass->first + end; t++) {
+        float *up = a->up + (size_t)t * n;
+        float *gate = a->gate + (size_t)t * n;
+        float *x = pass->config->architecture->gated ? gate : up;
+        switch (pass->config->architecture->activation) {
+        case ACTIVATION_SILU:
+            k->silu(x, n);
+            break;
+        case ACTIVATION_GELU:
+            k->gelu(x, n);
+            break;
+        case ACTIVATION_GELU_TANH:
+            k->gelu_tanh(x, n);
+            break;
+        }
+        if (pass->config->architecture->gated)
+            k->multiply(up, gate, n);
+    }
+}
+
+static void add_residual(void *context, int begin, int end, int thread)
+{
+    (void)thread;
+    const struct pass *pass = context;
+    const struct activations *a = &pass->session->activations;
+    size_t dim = (size_t)pass->config->dim;
+    size_t at = (size_t)(pass->first + begin) * dim;
+    pass->k->add(a->x + at, a->y + at, (size_t)(end - begin) * dim);
+}
+
+/* y = w x for the tokens from `first` on; x and y have rows of ldx and ldy floats. */
+static void multiply(const struct pass *pass, const struct linear *const *w, int n_products, const float *x,
+                     size_t ldx, float *const *y, size_t ldy, int first)
+{
+    struct product products[3];
+    for (int i = 0; i < n_products; i++)
+        products[i] = (struct product){&w[i]->w, w[i]->bias, y[i] + (size_t)first * ldy, ldy};
+    matmul(pass->k, &pass->session->workspace, x + (size_t)first * ldx, ldx, pass->n - first, products, n_products);
+}
+
+static void project_qkv(struct pass *pass)
+{
+    const struct config *c = pass->config;
+    const struct layer *layer = pass->layer;
+    const struct activations *a = &pass->session->activations;
+    const struct linear *w[3] = {&layer->qkv[0], &layer->qkv[1], &layer->qkv[2]};
+    float *q = a->qkv;
+    float *k = q + (size_t)c->n_heads * (size_t)c->head_dim;
+    float *y[3] = {q, k, k + (size_t)c->n_kv_heads * (size_t)c->head_dim};
+    multiply(pass, w, layer->n_qkv, a->h, (size_t)c->dim, y, qkv_width(c), 0);
+    for_tokens(pass, 0, finish_qkv);
+}
+
+/* The attention half of a layer: y for tokens from `first` on; keys and values of all. */
+static void attend(struct pass *pass, int first)
+{
+    const struct config *c = pass->config;
+    const struct activations *a = &pass->session->activations;
+    normalise(pass, &pass->layer->attention_norm, 0);
+    project_qkv(pass);
+    if (first == pass->n)
+        return;
+    attention(pass->session, pass->layer, pass->layer_index, first, pass->n - first);
+    const struct linear *w = &pass->layer->output;
+    float *y = a->y;
+    multiply(pass, &w, 1, a->heads, (size_t)(c->n_heads * c->head_dim), &y, (size_t)c->dim, first);
+}
+
+/* The feed-forward half, from h to y. */
+static void feed_forward(struct pass *pass, int first)
+{
+    const struct config *c = pass->config;
+    const struct activations *a = &pass->session->activations;
+    const struct linear *in[2] = {&pass->layer->up, &pass->layer->gate};
+    float *hidden[2] = {a->up, a->gate};
+    multiply(pass, in, c->architecture->gated ? 2 : 1, a->h, (size_t)c->dim, hidden, (size_t)c->hidden_dim, first);
+    for_tokens(pass, first, activate);
+    const struct linear *out = &pass->layer->down;
+    float *y = a->y;
+    multiply(pass, &out, 1, a->up, (size_t)c->hidden_dim, &y, (size_t)c->dim, first);
+}
+
+static void layer_pass(struct pass *pass, int first)
+{
+    attend(pass, first);
+    if (first == pass->n)
+        return;
+    if (pass->config->parallel_residual) {
+        normalise(pass, &pass->layer->ffn_norm, first);
+        for_tokens(pass, first, add_residual);
+    } else {
+        for_tokens(pass, first, add_residual);
+        normalise(pass, &pass->layer->ffn_norm, first);
+    }
+    feed_forward(pass, first);
+    for_tokens(pass, first, add_residual);
+}
+
+void forward(struct session *session, const int32_t *ids, int n, enum forward_logits wanted, float *logits)
+{
+    const struct model *model = session->model;
+    const struct activations *a = &session->activations;
+    struct pass pass = {.session = session, .k = &model->kernels, .config = &model->config, .ids = ids, .n = n};
+    for_tokens(&pass, 0, embed_tokens);
+    for_tokens(&pass, 0, compute_angles);
+    /* The last layer stores everyone's keys and values, and goes on with those whose logits are wanted. */
+    int wanted_from = wanted == LOGITS_ALL ? 0 : wanted == LOGITS_LAST ? n - 1 : n;
+    for (int l = 0; l < model->config.n_layers; l++) {
+        pass.layer = &model->layers[l];
+        pass.layer_index = l;
+        layer_pass(&pass, l == model->config.n_layers - 1 ? wanted_from : 0);
+    }
+    if (wanted == LOGITS_NONE)
+        return;
+    normalise(&pass, &model->output_norm, wanted_from);
+    size_t dim = (size_t)model->config.dim;
+    struct product product = {&model->output.w, model->output.bias, logits, (size_t)model->config.vocab_size};
+    matmul(pass.k, &session->workspace, a->h + (size_t)wanted_from * dim, dim, n - wanted_from, &product, 1);
+}

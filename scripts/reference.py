@@ -1,0 +1,488 @@
+#!/usr/bin/env python3
+"""Makes the fixtures of tests/data from software that shares no code with longhand.
+
+    scripts/reference.py [--out tests/data] [ARCHITECTURE ...]      all fixtures, or only some architectures
+
+    NAME.gguf, NAME.expected   a tiny random model of each architecture and the logits transformers computes with it, in
+                               double precision: int32 n_tokens, n_vocab; int32 ids[n_tokens]; float32
+                               logits[n_tokens][n_vocab]; little-endian
+    llama-v2.gguf              llama.gguf as GGUF version 2
+    llama-0000N-of-00003.gguf  llama.gguf in three shards
+    formats.gguf               for each element format F, random blocks "F" and their values "F.expected" in F32
+    quantize.gguf              "weights" in F32, llama.cpp's blocks of them as "F", its round-trip error as key "F.rmse"
+
+llama.cpp must load every model and agree with transformers, so the files are laid out as those in the world are. The
+largest differences from the logits in double precision are printed: of transformers in float32, which is the noise that
+an engine cannot avoid, and of llama.cpp.
+"""
+
+import argparse
+import ctypes
+import itertools
+import re
+from collections.abc import Callable
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from unittest import mock
+
+import gguf
+import llama_cpp
+import numpy as np
+import torch
+import transformers
+from gguf import GGMLQuantizationType as Format
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers.models.mpt.modeling_mpt import build_mpt_alibi_tensor
+
+from compare import ROOT, LlamaCpp
+
+N_CTX = 128
+N_TOKENS = 64
+SPREAD = 0.25  # standard deviation of every weight, large enough for logits that are well apart
+SMALLEST_MARGIN = 1e-3  # between the two best logits, as a share of the largest: no test may hang on a near tie
+LARGEST_DIFFERENCE = 1e-2  # from llama.cpp, whose GELU is always the tanh form and read from a table in half precision
+
+# --- Tokenizers: as small as a complete file allows -------------------------------------------------------------------
+
+MERGES = ["Ġ t", "h e", "Ġt he", "i n", "e r", "a n", "o n", "r e", "an d", "Ġ a", "Ġ s", "in g", "e n", "o u"]
+BPE_TOKENS = [
+    *sorted(ByteLevel.alphabet()),  # GPT-2's order of the bytes
+    *(merge.replace(" ", "") for merge in MERGES),
+    "<|begin_of_text|>",
+    "<|end_of_text|>",
+]
+PIECES = ["▁", *"etaoinshrdlu", *"he in er an re on en ou ▁t ▁a ▁s ▁o ▁i ▁the and ing".split()]
+SPM_TOKENS = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *PIECES]
+
+
+def add_bpe(writer, pre_tokenizer):
+    begin, end = len(BPE_TOKENS) - 2, len(BPE_TOKENS) - 1
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(pre_tokenizer)
+    writer.add_token_list(BPE_TOKENS)
+    writer.add_token_types([gguf.TokenType.NORMAL] * begin + [gguf.TokenType.CONTROL] * 2)
+    writer.add_token_merges(MERGES)
+    writer.add_bos_token_id(begin)
+    writer.add_eos_token_id(end)
+    writer.add_add_bos_token(pre_tokenizer == "llama-bpe")
+
+
+def add_spm(writer):
+    n_bytes = 256
+    writer.add_tokenizer_model("llama")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list(SPM_TOKENS)
+    writer.add_token_scores([0.0] * (3 + n_bytes) + [-float(rank) for rank in range(len(PIECES))])
+    writer.add_token_types(
+        [gguf.TokenType.UNKNOWN]
+        + [gguf.TokenType.CONTROL] * 2
+        + [gguf.TokenType.BYTE] * n_bytes
+        + [gguf.TokenType.NORMAL] * len(PIECES)
+    )
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_unk_token_id(0)
+    writer.add_add_bos_token(True)
+    writer.add_add_eos_token(False)
+
+
+# --- Architectures: what llama.cpp's converter writes for a transformers model ----------------------------------------
+
+
+def llama_metadata(writer, config):
+    family_metadata(writer, config)
+    writer.add_vocab_size(config.vocab_size)
+    writer.add_rope_dimension_count(config.head_dim)
+
+
+def family_metadata(writer, config):
+    """What llama, qwen2 and qwen3 have in common."""
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    if head_dim := getattr(config, "head_dim", None):
+        writer.add_key_length(head_dim)
+        writer.add_value_length(head_dim)
+
+
+def gptneox_metadata(writer, config):
+    head_dim = config.hidden_size // config.num_attention_heads
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_rope_dimension_count(int(config.rope_parameters["partial_rotary_factor"] * head_dim))
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_parallel_residual(config.use_parallel_residual)
+    writer.add_layer_norm_eps(config.layer_norm_eps)
+
+
+def gpt2_metadata(writer, config):
+    writer.add_context_length(config.n_positions)
+    writer.add_embedding_length(config.n_embd)
+    writer.add_feed_forward_length(4 * config.n_embd)
+    writer.add_head_count(config.n_head)
+    writer.add_layer_norm_eps(config.layer_norm_epsilon)
+
+
+def bloom_metadata(writer, config):
+    writer.add_context_length(N_CTX)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_feed_forward_length(4 * config.hidden_size)
+    writer.add_head_count(config.n_head)
+    writer.add_head_count_kv(config.n_head)
+    writer.add_layer_norm_eps(config.layer_norm_epsilon)
+
+
+def mpt_metadata(writer, config):
+    writer.add_context_length(config.max_seq_len)
+    writer.add_embedding_length(config.d_model)
+    writer.add_feed_forward_length(4 * config.d_model)
+    writer.add_head_count(config.n_heads)
+    writer.add_layer_norm_eps(1e-5)
+    writer.add_clamp_kqv(config.attn_config.clip_qkv)
+    writer.add_max_alibi_bias(config.attn_config.alibi_bias_max)
+
+
+def interleave_halves(weight, n_heads):
+    """Rows of a head from (first half, second half), as transformers rotates, to pairs side by side."""
+    return weight.reshape(n_heads, 2, -1, weight.shape[-1]).swapaxes(1, 2).reshape(weight.shape)
+
+
+def llama_layout(name, weight, config):
+    if name.endswith("q_proj.weight"):
+        return interleave_halves(weight, config.num_attention_heads)
+    if name.endswith("k_proj.weight"):
+        return interleave_halves(weight, config.num_key_value_heads)
+    return weight
+
+
+def split_qkv_layout(name, weight, config):
+    """Rows of the fused projection from (head, q|k|v) to (q|k|v, head)."""
+    if ".query_key_value." in name:
+        return weight.reshape(config.num_attention_heads, 3, -1, *weight.shape[1:]).swapaxes(0, 1).reshape(weight.shape)
+    return weight
+
+
+def gpt2_layout(name, weight, config):
+    """transformers keeps these matrices as (in, out)."""
+    return weight.T if re.search(r"\.c_(attn|proj|fc)\.weight$", name) else weight
+
+
+def same_layout(name, weight, config):
+    return weight
+
+
+@dataclass
+class Architecture:
+    name: str  # in general.architecture
+    config: transformers.PreTrainedConfig
+    metadata: Callable
+    layout: Callable
+    pre_tokenizer: str | None  # of a BPE tokenizer; None: SentencePiece
+
+
+BPE = {"vocab_size": len(BPE_TOKENS)}
+# Epsilons are far larger than in real models: a forgotten or a wrong one shows.
+ARCHITECTURES = {
+    "llama": Architecture(
+        "llama",
+        transformers.LlamaConfig(
+            vocab_size=len(SPM_TOKENS), hidden_size=32, intermediate_size=88, num_hidden_layers=2,
+            num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=N_CTX, rms_norm_eps=1e-3,
+            tie_word_embeddings=False, rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+        ),
+        llama_metadata, llama_layout, None,
+    ),
+    "llama3": Architecture(
+        "llama",
+        transformers.LlamaConfig(
+            **BPE, hidden_size=48, intermediate_size=80, num_hidden_layers=3, num_attention_heads=3,
+            num_key_value_heads=1, max_position_embeddings=N_CTX, rms_norm_eps=1e-3, tie_word_embeddings=True,
+            # Eight wavelengths from 6 to 600000 tokens: some are kept, one is blended, the others are stretched.
+            rope_parameters={
+                "rope_type": "llama3", "rope_theta": 500000.0, "factor": 8.0, "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0, "original_max_position_embeddings": 64,
+            },
+        ),
+        llama_metadata, llama_layout, "llama-bpe",
+    ),
+    "qwen2": Architecture(
+        "qwen2",
+        transformers.Qwen2Config(
+            **BPE, hidden_size=48, intermediate_size=80, num_hidden_layers=3, num_attention_heads=6,
+            num_key_value_heads=2, max_position_embeddings=N_CTX, rms_norm_eps=1e-3, tie_word_embeddings=True,
+            rope_parameters={"rope_type": "default", "rope_theta": 1000000.0},
+        ),
+        family_metadata, same_layout, "qwen2",
+    ),
+    "qwen3": Architecture(
+        "qwen3",
+        transformers.Qwen3Config(
+            **BPE, hidden_size=48, intermediate_size=80, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, head_dim=16, max_position_embeddings=N_CTX, rms_norm_eps=1e-3,
+            tie_word_embeddings=False, rope_parameters={"rope_type": "default", "rope_theta": 1000000.0},
+        ),
+        family_metadata, same_layout, "qwen2",
+    ),
+    **{
+        name: Architecture(
+            "gptneox",
+            transformers.GPTNeoXConfig(
+                **BPE, hidden_size=48, intermediate_size=80, num_hidden_layers=2, num_attention_heads=3,
+                max_position_embeddings=N_CTX, layer_norm_eps=1e-3, use_parallel_residual=parallel,
+                rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.25},
+            ),
+            gptneox_metadata, split_qkv_layout, "mpt",
+        )
+        for name, parallel in (("gptneox", True), ("gptneox-sequential", False))
+    },
+    "gpt2": Architecture(
+        "gpt2",
+        transformers.GPT2Config(
+            **BPE, n_positions=N_CTX, n_embd=40, n_layer=2, n_head=5, layer_norm_epsilon=1e-3,
+            bos_token_id=None, eos_token_id=None,
+        ),
+        gpt2_metadata, gpt2_layout, "gpt-2",
+    ),
+    "bloom": Architecture(
+        "bloom",
+        transformers.BloomConfig(**BPE, hidden_size=48, n_layer=2, n_head=6, layer_norm_epsilon=1e-3),
+        bloom_metadata, split_qkv_layout, "bloom",
+    ),
+    "mpt": Architecture(
+        "mpt",
+        transformers.MptConfig(
+            **BPE, d_model=48, n_heads=6, n_layers=2, max_seq_len=N_CTX,
+            attn_config={"clip_qkv": 2.0, "alibi": True, "alibi_bias_max": 12},
+        ),
+        mpt_metadata, same_layout, "mpt",
+    ),
+}
+
+
+# --- Models -----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def double_precision():
+    """transformers does norms, rotations and softmax in what it calls float32, whatever the model's type: here that is
+    double, too."""
+    with ExitStack() as patches:
+        for name in ("float32", "float"):
+            patches.enter_context(mock.patch.object(torch, name, torch.float64))
+        patches.enter_context(mock.patch.object(torch.Tensor, "float", torch.Tensor.double))
+        yield
+
+
+def build_model(config, dtype):
+    model = transformers.AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="eager").eval()
+    if config.model_type == "mpt":  # whose transformers code forgets to pass this on
+        bias_max = config.attn_config.alibi_bias_max
+        model.transformer.build_mpt_alibi_tensor = partial(build_mpt_alibi_tensor, alibi_bias_max=bias_max)
+    return model
+
+
+def random_model(config, seed):
+    model = build_model(config, torch.float32)
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in model.named_parameters():
+        parameter.data.normal_(std=SPREAD, generator=generator)
+        if parameter.ndim == 1 and name.endswith(".weight"):  # of a norm
+            parameter.data += 1
+    return model
+
+
+def logits_in_double(config, model, ids):
+    with double_precision():
+        exact = build_model(config, torch.float64)
+        exact.load_state_dict(model.state_dict())
+        return exact(ids[None]).logits[0].numpy()
+
+
+def margins(logits):
+    """How far each row's best logit is above its second."""
+    best = np.sort(logits)[:, -2:]
+    return best[:, 1] - best[:, 0]
+
+
+def gguf_tensors(architecture, model):
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH[architecture.name.upper()], architecture.config.num_hidden_layers)
+    for name, parameter in model.named_parameters():
+        # The map knows some architectures with and some without transformers' outermost name.
+        stem, kind = name.rsplit(".", 1)
+        gguf_name = names.get_name(stem) or names.get_name(stem.removeprefix("transformer."))
+        yield f"{gguf_name}.{kind}", architecture.layout(name, parameter.data.numpy(), architecture.config)
+    if architecture.name == "llama" and architecture.config.rope_parameters["rope_type"] == "llama3":
+        yield "rope_freqs.weight", wavelength_factors(architecture.config, model.model.rotary_emb.inv_freq.numpy())
+
+
+def wavelength_factors(config, frequencies):
+    """By how much each pair of a head turns slower than without scaling."""
+    unscaled = config.rope_parameters["rope_theta"] ** (-np.arange(0, config.head_dim, 2) / config.head_dim)
+    return (unscaled / frequencies).astype(np.float32)
+
+
+def write_gguf(path, architecture, model, tensors_a_shard=0):
+    writer = gguf.GGUFWriter(path, architecture.name, split_max_tensors=tensors_a_shard)
+    writer.add_name(path.stem)
+    writer.add_block_count(architecture.config.num_hidden_layers)
+    architecture.metadata(writer, architecture.config)
+    writer.add_file_type(gguf.LlamaFileType.ALL_F32)
+    writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+    if architecture.pre_tokenizer:
+        add_bpe(writer, architecture.pre_tokenizer)
+    else:
+        add_spm(writer)
+    for name, values in gguf_tensors(architecture, model):
+        writer.add_tensor(name, np.ascontiguousarray(values))
+    write(writer)
+
+
+def write(writer):
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def write_expected(path, ids, logits):
+    with open(path, "wb") as file:
+        np.array(logits.shape, dtype="<i4").tofile(file)
+        ids.astype("<i4").tofile(file)
+        logits.astype("<f4").tofile(file)
+
+
+def make_model(out, name):
+    """Tries seeds until no two best logits come near each other; returns the model."""
+    architecture = ARCHITECTURES[name]
+    for seed in itertools.count():
+        model = random_model(architecture.config, seed)
+        ids = torch.randint(architecture.config.vocab_size, (N_TOKENS,), generator=torch.Generator().manual_seed(seed))
+        logits = logits_in_double(architecture.config, model, ids)
+        margin = margins(logits).min() / np.abs(logits).max()
+        if margin >= SMALLEST_MARGIN:
+            break
+    write_gguf(out / f"{name}.gguf", architecture, model)
+    write_expected(out / f"{name}.expected", ids.numpy(), logits)
+
+    rounding = np.abs(model(ids[None]).logits[0].numpy() - logits).max()
+    with LlamaCpp(out / f"{name}.gguf", N_CTX) as peer:
+        peer_logits = peer.logits(ids.tolist())
+    difference = np.abs(peer_logits - logits).max()
+    print(
+        f"{name:20} seed {seed:2}  largest logit {np.abs(logits).max():6.3f}  margin {margin:.1e}"
+        f"  float32 {rounding:.1e}  llama.cpp {difference:.1e}",
+        flush=True,
+    )
+    if difference > LARGEST_DIFFERENCE:
+        raise SystemExit(f"{name}: llama.cpp and transformers compute different logits")
+    return model
+
+
+def make_containers(out, model):
+    """The same model as an older version of the format and in several files."""
+    version_2 = bytearray((out / "llama.gguf").read_bytes())
+    version_2[4:8] = (2).to_bytes(4, "little")  # the versions differ in nothing else
+    (out / "llama-v2.gguf").write_bytes(version_2)
+    write_gguf(out / "llama.gguf", ARCHITECTURES["llama"], model, tensors_a_shard=8)
+
+
+# --- Element formats --------------------------------------------------------------------------------------------------
+
+# Where the half-precision scales of a block are.
+SCALES = {
+    Format.Q4_0: [0], Format.Q4_1: [0, 2], Format.Q5_0: [0], Format.Q5_1: [0, 2], Format.Q8_0: [0],
+    Format.Q2_K: [80, 82], Format.Q3_K: [108], Format.Q4_K: [0, 2], Format.Q5_K: [0, 2], Format.Q6_K: [208],
+    Format.IQ4_NL: [0], Format.IQ4_XS: [0],
+}
+EXTREME_HALVES = [0x0000, 0x8000, 0x0001, 0x8001, 0x03FF, 0x7BFF]  # zeros, subnormals, the largest
+
+
+def finite(bits, exponent_mask):
+    """Numbers for random bits, with the lowest exponent bit cleared where they would be infinite or not a number."""
+    return np.where(bits & exponent_mask == exponent_mask, bits ^ (exponent_mask & -exponent_mask), bits)
+
+
+def random_blocks(rng, element_format, n_rows, n_columns):
+    shape = gguf.quant_shape_to_byte_shape((n_rows, n_columns), element_format)
+    if element_format in (Format.F16, Format.BF16):
+        exponent_mask = 0x7C00 if element_format == Format.F16 else 0x7F80
+        return finite(rng.integers(1 << 16, size=(n_rows, n_columns)), exponent_mask).astype("<u2").view(np.uint8)
+    block_bytes = gguf.GGML_QUANT_SIZES[element_format][1]
+    blocks = rng.integers(256, size=shape, dtype=np.uint8).reshape(-1, block_bytes)
+    for offset in SCALES[element_format]:
+        halves = finite(rng.integers(1 << 16, size=len(blocks)), 0x7C00).astype("<u2")
+        halves[: len(EXTREME_HALVES)] = rng.permutation(EXTREME_HALVES)
+        blocks[:, offset : offset + 2] = halves[:, None].view(np.uint8)
+    return blocks.reshape(shape)
+
+
+def make_formats(path):
+    rng = np.random.default_rng(1)
+    writer = gguf.GGUFWriter(path, "formats")
+    for element_format in (Format.F16, Format.BF16, *SCALES):
+        name = element_format.name.lower()
+        blocks = random_blocks(rng, element_format, n_rows=8, n_columns=512)
+        writer.add_tensor(name, blocks, raw_dtype=element_format)
+        writer.add_tensor(f"{name}.expected", gguf.dequantize(blocks, element_format))
+    write(writer)
+
+
+def quantize_by_ggml(weights, element_format):
+    n_rows, n_columns = weights.shape
+    blocks = np.empty(gguf.quant_shape_to_byte_shape(weights.shape, element_format), dtype=np.uint8)
+    ggml = llama_cpp.llama_cpp._lib
+    ggml.ggml_quantize_chunk.restype = ctypes.c_size_t
+    written = ggml.ggml_quantize_chunk(
+        ctypes.c_int(element_format), weights.ctypes, blocks.ctypes, ctypes.c_int64(0), ctypes.c_int64(n_rows),
+        ctypes.c_int64(n_columns), None,
+    )
+    assert written == blocks.nbytes
+    return blocks
+
+
+def make_quantize(path):
+    rng = np.random.default_rng(2)
+    weights = rng.normal(scale=0.02, size=(32, 512)).astype(np.float32)
+    weights[rng.random(weights.shape) < 0.002] *= 20  # outliers, as trained weights have
+    weights[0] = 0
+    weights[1] = weights[1, 0]
+    weights[2] *= 1e-5  # half-precision scales become subnormal
+
+    writer = gguf.GGUFWriter(path, "quantize")
+    writer.add_tensor("weights", weights)
+    for element_format in (Format.F16, Format.BF16, Format.Q8_0, Format.Q4_0, Format.Q4_K, Format.Q6_K):
+        name = element_format.name.lower()
+        blocks = quantize_by_ggml(weights, element_format)
+        error = gguf.dequantize(blocks, element_format) - weights
+        writer.add_tensor(name, blocks, raw_dtype=element_format)
+        writer.add_float32(f"{name}.rmse", np.sqrt(np.mean(error.astype(np.float64) ** 2)))
+    write(writer)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("architectures", nargs="*", metavar="ARCHITECTURE", help=", ".join(ARCHITECTURES))
+    parser.add_argument("--out", type=Path, default=ROOT / "tests" / "data")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.set_grad_enabled(False)
+    options.out.mkdir(parents=True, exist_ok=True)
+
+    for name in options.architectures or ARCHITECTURES:
+        model = make_model(options.out, name)
+        if name == "llama":
+            make_containers(options.out, model)
+    if not options.architectures:
+        make_formats(options.out / "formats.gguf")
+        make_quantize(options.out / "quantize.gguf")
+
+
+if __name__ == "__main__":
+    main()
