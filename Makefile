@@ -9,6 +9,7 @@ PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 60
 OPTIMIZE ?= -O3
 SANITIZE ?=
+SANITIZE_KERNELS ?= $(SANITIZE)
 say = $(if $(V),,@echo $1 &&)
 ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(shell nproc)
@@ -24,7 +25,7 @@ FOREIGN := $(if $(filter x86_64-%,$(MACHINE)),,$(wildcard kernels/*avx*.c)) \
 package = $(shell $(if $(CROSS),false,pkg-config) $1 $2 2>/dev/null || echo $3)
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes -Wcast-align
 COMPILE := $(CC) -std=c11 -D_GNU_SOURCE $(OPTIMIZE) -g -ffp-contract=off -fopenmp $(WARNINGS) -I. \
-          $(call package,--cflags,libpcre2-8 libcjson) $(SANITIZE) $(CFLAGS)
+          $(call package,--cflags,libpcre2-8 libcjson) $(CFLAGS)
 LIBS := $(call package,--libs,libpcre2-8,-l:libpcre2-8.so.0) \
         $(call package,--libs,libcjson,-lcjson) -lm
 LINK = $(CC) -fopenmp -Wl,--as-needed $(SANITIZE) $(LDFLAGS)
@@ -66,12 +67,13 @@ $(call objects,$(wildcard kernels/*neon_dot*.c)): FLAGS := -march=armv8.2-a+dotp
 
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(call say,$<) $(COMPILE) $(FLAGS) -MMD -MP -c $< -o $@
+	$(call say,$<) $(COMPILE) $(FLAGS) $(SANITIZE$(if $(filter kernels/%,$<),_KERNELS)) \
+	    -MMD -MP -c $< -o $@
 
 # A file whose time changes only with its content: other flags rebuild, a new suite is picked up.
 keep = mkdir -p $(@D) && echo '$1' | cmp -s - $@ || echo '$1' > $@
 $(BUILD)/flags: FORCE
-	@$(call keep,$(COMPILE))
+	@$(call keep,$(COMPILE) $(SANITIZE) $(SANITIZE_KERNELS))
 $(BUILD)/tests/suites.list: FORCE
 	@$(call keep,$(patsubst %,SUITE(%),$(SUITES)))
 
@@ -106,16 +108,18 @@ check-aarch64: # the library's tests, emulated, where the packages for it are th
 
 # Leaks are seen only at the end of a process, so these run every test in one.
 asan: ## run the tests under AddressSanitizer and LeakSanitizer
-	ASAN_OPTIONS=detect_leaks=1 CK_FORK=no $(MAKE) BUILD=build/asan OPTIMIZE=-O1 \
+	ASAN_OPTIONS=detect_leaks=1 CK_FORK=no \
+	    $(MAKE) --no-print-directory BUILD=build/asan OPTIMIZE=-O1 \
 	    SANITIZE="-fsanitize=address -fno-omit-frame-pointer" check-native
 
 ubsan: ## run the tests under UndefinedBehaviorSanitizer
-	CK_TIMEOUT_MULTIPLIER=5 $(MAKE) BUILD=build/ubsan OPTIMIZE=-O1 \
+	CK_TIMEOUT_MULTIPLIER=5 $(MAKE) --no-print-directory BUILD=build/ubsan OPTIMIZE=-O1 \
 	    SANITIZE="-fsanitize=undefined -fno-sanitize-recover=all" check-native
 
+# The parsers are what is fuzzed; kernels stay plain, since clang takes minutes to instrument them.
 fuzz: ## fuzz every parser for FUZZ_SECONDS (60) each; corpora stay in build/fuzz
 	@scripts/setup.sh --develop
-	@$(MAKE) --no-print-directory CC=clang BUILD=build/fuzz OPTIMIZE=-O1 \
+	@$(MAKE) --no-print-directory CC=clang BUILD=build/fuzz OPTIMIZE=-O1 SANITIZE_KERNELS= \
 	    SANITIZE="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all" run-fuzzers
 run-fuzzers: $(FUZZERS:%=%.run)
 $(FUZZERS:%=%.run): %.run: %
@@ -148,4 +152,5 @@ clean: ## remove everything that was built
 help: ## list the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  \1\t\2/p' Makefile | expand -t 14
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(addprefix $(BUILD)/,run.d base commands kernels model tests tokenizer) \
+                 -name '*.d' 2>/dev/null)

@@ -3,6 +3,7 @@
  * Matrices take the format asked for; vectors and position tables stay as they are. With a 4-bit format
  * the output matrix (the embedding when it is tied) is kept in Q6_K, and rows that a format's blocks do not
  * divide in Q8_0 or F16: that costs little and saves most of what such formats lose. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,11 +95,15 @@ static int write_converted(struct quantize *q, const struct gguf_tensor *tensor,
     for (; result == 0 && piece.row0 < rows; piece.row0 += step) {
         size_t n = rows - piece.row0 < step ? rows - piece.row0 : step;
         parallel_for((int)n, 1, quantize_rows, &piece);
-        for (size_t r = 0; r < n; r++) {
+        for (size_t r = 0; r < n && result == 0; r++) {
             q->error += piece.error[r];
             q->power += piece.power[r];
+            if (!isfinite(piece.power[r]))
+                result = error_set(err, "%s: tensor \"%s\": row %zu holds a weight that is not a finite number",
+                                   source->place, text_printable(source->name).chars, piece.row0 + r);
         }
-        result = gguf_write_data(&q->out, piece.blocks, n * row_bytes, piece.row0 + n == rows, err);
+        if (result == 0)
+            result = gguf_write_data(&q->out, piece.blocks, n * row_bytes, piece.row0 + n == rows, err);
     }
     free(piece.blocks);
     free(piece.rows);

@@ -10,7 +10,7 @@
 
 enum { PANEL_ROWS = 16, TILE_TOKENS = 6 };
 
-/* --- 16-bit floats ---------------------------------------------------------------------------- */
+/* --- 16-bit floats ------------------------------------------------------------------------- */
 
 static void f32_from_f16(const uint16_t *h, size_t n, float *x)
 {
@@ -35,8 +35,7 @@ static void f16_from_f32(const float *x, size_t n, uint16_t *h)
     }
 }
 
-/* --- one row times one vector -------------------------------------------------------------------
- */
+/* --- one row times one vector ------------------------------------------------------------- */
 
 TEMPLATE __m256 load_weights(const void *w, size_t i, enum format format, size_t left)
 {
@@ -82,8 +81,7 @@ static float dot_bf16(const uint16_t *w, const float *x, size_t n)
     return dot(w, x, n, FORMAT_BF16);
 }
 
-/* --- 8-bit integers ------------------------------------------------------------------------------
- */
+/* --- 8-bit integers ----------------------------------------------------------------------- */
 
 /* One group in `vectors` registers of 8; see kernels.h for the rule. */
 TEMPLATE void quantize_group(const float *x, int vectors, int8_t *q, float *scale, int32_t *sum)
@@ -206,8 +204,7 @@ static float dot_q8(const int8_t *q, const float *scale, const float *min, size_
                : dot_q8_sized(q, scale, NULL, false, n, 16, x);
 }
 
-/* --- panels of floats
- * ----------------------------------------------------------------------------- */
+/* --- panels of floats ---------------------------------------------------------------------- */
 
 /* Row i, column j of 8 x 8 becomes row j, column i. */
 TEMPLATE void transpose_f32(__m256 r[8])
@@ -303,8 +300,7 @@ static void product_f32(const float *panel, size_t n, const float *const *x, int
     }
 }
 
-/* --- panels of bytes
- * ------------------------------------------------------------------------------ */
+/* --- panels of bytes ----------------------------------------------------------------------- */
 
 /* VPMADDUBSW multiplies unsigned by signed bytes and adds pairs in 16 bits, where a full range of
  * weights would saturate. Every format of up to six bits has weights in [-32, 32), though: stored

@@ -23,8 +23,7 @@ TEMPLATE __m256 exp8(__m256 x)
     return _mm256_and_ps(p, live);
 }
 
-/* --- element by element
- * --------------------------------------------------------------------------- */
+/* --- element by element -------------------------------------------------------------------- */
 
 /* y = f(y, x) */
 TEMPLATE void update(float *y, const float *x, size_t n, __m256 (*f)(__m256 y, __m256 x))
@@ -143,8 +142,7 @@ static float exp_sum(float *x, size_t n, float shift)
     return sum8(sum);
 }
 
-/* --- norms
- * ---------------------------------------------------------------------------------------- */
+/* --- norms --------------------------------------------------------------------------------- */
 
 /* The sum of (x - mean)^2, or with `square` false of x, in 4 x 8 partial sums. */
 TEMPLATE float sum_terms(const float *x, size_t n, float mean, bool square)
@@ -192,8 +190,7 @@ static void layer_norm(float *y, const float *x, const float *weight, const floa
     }
 }
 
-/* --- rotation
- * ------------------------------------------------------------------------------------- */
+/* --- rotation ------------------------------------------------------------------------------ */
 
 static void rotate_interleaved(float *x, const float *cos, const float *sin, size_t pairs)
 {
@@ -224,8 +221,7 @@ static void rotate_halves(float *x, const float *cos, const float *sin, size_t p
     }
 }
 
-/* --- attention
- * -------------------------------------------------------------------------------------
+/* --- attention --------------------------------------------------------------------------------
  *
  * Register tiles of queries x vectors: each vector of keys (values) is loaded, and for F16
  * converted, once for up to 6 (4) queries. One accumulator runs over d (j) in rising order. */

@@ -11,8 +11,7 @@
 
 enum { PANEL_ROWS = 32, TILE_TOKENS = 6 };
 
-/* --- one row times one vector -------------------------------------------------------------------
- */
+/* --- one row times one vector ------------------------------------------------------------- */
 
 enum float_kind { KIND_F32, KIND_F16, KIND_BF16 };
 
@@ -64,8 +63,7 @@ static float dot_bf16(const uint16_t *w, const float *x, size_t n)
     return dot(w, x, n, KIND_BF16);
 }
 
-/* --- 8-bit integers ------------------------------------------------------------------------------
- */
+/* --- 8-bit integers ----------------------------------------------------------------------- */
 
 /* One group in `vectors` registers of 16; see kernels.h for the rule. */
 TEMPLATE void quantize_group(const float *x, int vectors, int8_t *q, float *scale, int32_t *sum)
@@ -203,8 +201,7 @@ static float dot_q8(const int8_t *q, const float *scale, const float *min, size_
                : dot_q8_sized(q, scale, NULL, false, n, 16, x);
 }
 
-/* --- panels
- * ---------------------------------------------------------------------------------------
+/* --- panels -----------------------------------------------------------------------------------
  *
  * 32 rows, interleaved in units of 32 bits (one float or four bytes), so that two registers hold
  * the next unit of every row:   unit 0: row 0 .. row 31 | unit 1: row 0 .. row 31 | ... Bytes are

@@ -110,8 +110,7 @@ static float exp_sum(float *x, size_t n, float shift)
     return _mm512_reduce_add_ps(sum);
 }
 
-/* --- attention
- * -------------------------------------------------------------------------------------
+/* --- attention --------------------------------------------------------------------------------
  *
  * Register tiles of queries x vectors: each vector of keys (values) is loaded, and for F16
  * converted, once for up to 8 (4) queries. One accumulator runs over d (j) in rising order. */

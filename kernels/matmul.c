@@ -20,6 +20,7 @@ enum {
     MIN_GROUP = 16,      /* the smallest group of any format */
     PANEL_MIN_TOKENS = 4, /* from here on packing a panel pays */
     PIECE_BYTES = 1 << 15, /* weights that a thread takes at a time when it goes row by row */
+    PREFETCH_BYTES = 1 << 13, /* how far ahead of the row at hand memory is asked for */
     SMALL_WORK = 1 << 16 /* multiply-adds below which waking threads costs more than it gives */
 };
 
@@ -216,12 +217,24 @@ static void row_product(const struct task *task, struct thread_scratch *s, int r
     }
 }
 
+/* Unpacking and multiplying take turns, and only the first reads memory: asking for later rows in between
+ * keeps it busy. Past the end of the weights this does nothing. */
+static void prefetch_row(const struct matrix *w, int r)
+{
+    size_t bytes = format_row_bytes(w->format, (size_t)w->cols);
+    const uint8_t *ahead = block_at(w, (size_t)r, 0) + PREFETCH_BYTES;
+    for (size_t i = 0; i < bytes; i += CACHE_LINE)
+        __builtin_prefetch(ahead + i, 0, 2);
+}
+
 static void rows_body(void *context, int begin, int end, int thread)
 {
     const struct task *task = context;
     struct thread_scratch s = thread_scratch(task, thread);
-    for (int r = begin; r < end; r++)
+    for (int r = begin; r < end; r++) {
+        prefetch_row(task->product->w, r);
         row_product(task, &s, r);
+    }
 }
 
 /* Rows beyond the matrix repeat its last one: their results are not copied out. */

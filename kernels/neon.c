@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "kernels/half.h"
+#include "kernels/unpack.h"
 
 /* --- 16-bit floats ------------------------------------------------------------------------- */
 

@@ -21,8 +21,7 @@
 
 enum { NEON_PANEL_ROWS = 16, NEON_TILE_TOKENS = 8 };
 
-/* What kernels_neon is made of, beside neon.c: each fills its part of the table. */
-void unpack_neon(struct kernels *kernels);
+/* Fills the operations on activations and attention, for kernels_neon. */
 void neon_rows(struct kernels *kernels);
 
 /* Four elements from index i on of an array whose format is a constant. */

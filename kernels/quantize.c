@@ -77,8 +77,7 @@ void quantize_q4_0(const float *x, size_t n, void *blocks)
     }
 }
 
-/* --- K formats
- * ------------------------------------------------------------------------------------ */
+/* --- K formats ----------------------------------------------------------------------------- */
 
 /* What w = scale * q + offset can be, and how a group is divided. */
 struct grid {
@@ -341,12 +340,13 @@ struct fit_q6_k {
     float error;
 };
 
-static void settle_q6_k(const float *x, struct fit_q6_k *fit)
+/* Given d, chooses s and q, group by group: the scales next to the wanted one. */
+static void settle_q6_k(const float *x, const float scales[16], struct fit_q6_k *fit)
 {
     fit->error = 0;
     for (int g = 0; g < 16; g++) {
         float best = INFINITY, q[16];
-        float s0 = roundf(clamped(fit->s[g], -128, 127));
+        float s0 = fit->d != 0 ? roundf(clamped(scales[g] / fit->d, -128, 127)) : 0;
         for (int i = -1; i <= 1; i++) {
             float s = clamped(s0 + (float)i, -128, 127);
             float error = settle_group(&grid_q6_k, x + 16 * g, fit->d * s, 0, q);
@@ -358,18 +358,6 @@ static void settle_q6_k(const float *x, struct fit_q6_k *fit)
         }
         fit->error += best;
     }
-}
-
-static void refit_q6_k(const float *x, struct fit_q6_k *fit)
-{
-    double aa = 0, ax = 0; /* weight = d * a */
-    for (int i = 0; i < SUPERBLOCK; i++) {
-        double a = fit->s[i / 16] * fit->q[i];
-        aa += a * a;
-        ax += a * (double)x[i];
-    }
-    if (aa > 0)
-        fit->d = f16_nearest((float)(ax / aa));
 }
 
 static void pack_q6_k(const struct fit_q6_k *fit, struct block_q6_k *block)
@@ -387,23 +375,20 @@ static void pack_q6_k(const struct fit_q6_k *fit, struct block_q6_k *block)
     }
 }
 
+/* The largest scale becomes -128 or, because d is coarse, a little less if that suits others. */
 void quantize_q6_k(const float *x, size_t n, void *blocks)
 {
     for (struct block_q6_k *block = blocks; n; n -= SUPERBLOCK, x += SUPERBLOCK, block++) {
-        struct fit_q6_k fit = {0};
+        float scales[16];
         for (int g = 0; g < 16; g++)
-            fit.s[g] = fit_q6_k(x + 16 * g);
-        fit.d = f16_nearest(largest(fit.s, 16) / -128);
-        for (int g = 0; g < 16; g++)
-            fit.s[g] = fit.d != 0 ? fit.s[g] / fit.d : 0;
-        settle_q6_k(x, &fit);
-        for (int round = 0; round < ROUNDS; round++) {
-            struct fit_q6_k next = fit;
-            refit_q6_k(x, &next);
-            settle_q6_k(x, &next);
-            if (next.error < fit.error)
-                fit = next;
+            scales[g] = fit_q6_k(x + 16 * g);
+        struct fit_q6_k best = {0};
+        for (int most = -128; most <= -120; most += 2) {
+            struct fit_q6_k fit = {.d = f16_nearest(largest(scales, 16) / (float)most)};
+            settle_q6_k(x, scales, &fit);
+            if (most == -128 || fit.error < best.error)
+                best = fit;
         }
-        pack_q6_k(&fit, block);
+        pack_q6_k(&best, block);
     }
 }

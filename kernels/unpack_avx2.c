@@ -9,8 +9,7 @@
 #include "kernels/blocks.h"
 #include "kernels/x86.h"
 
-/* --- pieces -------------------------------------------------------------------------------------
- */
+/* --- pieces -------------------------------------------------------------------------------- */
 
 TEMPLATE __m128i load16(const void *bytes)
 {
@@ -88,8 +87,7 @@ TEMPLATE __m256 load_half(const uint8_t bytes[2])
     return _mm256_cvtph_ps(_mm_set1_epi16(half));
 }
 
-/* --- blocks of 32 -------------------------------------------------------------------------------
- */
+/* --- blocks of 32 -------------------------------------------------------------------------- */
 
 /* Formats of 32 weights begin with d, or with d and m. While the weights are unpacked, the first
  * four bytes of every block go where its scale will be, because eight of them can then be converted
@@ -210,8 +208,7 @@ static void unpack_q8_0(const void *blocks, size_t n, int8_t *q, float *scale, f
     unpack_blocks(blocks, sizeof(struct block_q8_0), n, q, scale, NULL, decode_q8_0);
 }
 
-/* --- K blocks -----------------------------------------------------------------------------------
- */
+/* --- K blocks ------------------------------------------------------------------------------ */
 
 /* Sixteen integers times d. */
 TEMPLATE void store_scaled(float *out, __m128i integers, __m256 d)

@@ -12,8 +12,7 @@
 #include "kernels/blocks.h"
 #include "kernels/x86.h"
 
-/* --- pieces -------------------------------------------------------------------------------------
- */
+/* --- pieces -------------------------------------------------------------------------------- */
 
 TEMPLATE __m128i load16(const void *bytes)
 {
@@ -95,8 +94,7 @@ TEMPLATE __m512 load_half(const uint8_t bytes[2])
 
 /* Formats of 32 weights begin with d, or with d and m. While the weights are unpacked, the first
  * four bytes of every block go where its scale will be, because 16 of them can then be converted at
- * once: cheaper than gathering them with vector instructions. This is the conversion, in place; min
- * is NULL where the format has none. */
+ * once. This is the conversion, in place; min is NULL where the format has none. */
 TEMPLATE void convert_heads(size_t count, float *scale, float *min)
 {
     for (size_t i = 0; i < count; i += 16) {
@@ -110,8 +108,7 @@ TEMPLATE void convert_heads(size_t count, float *scale, float *min)
     }
 }
 
-/* --- blocks of 32 -------------------------------------------------------------------------------
- */
+/* --- blocks of 32 -------------------------------------------------------------------------- */
 
 /* The integers of two blocks. */
 typedef __m512i decode_two(const uint8_t *a, const uint8_t *b);
@@ -216,8 +213,7 @@ static void unpack_q8_0(const void *blocks, size_t n, int8_t *q, float *scale, f
     unpack_twos(blocks, sizeof(struct block_q8_0), n, q, scale, NULL, decode_q8_0);
 }
 
-/* --- K blocks -----------------------------------------------------------------------------------
- */
+/* --- K blocks ------------------------------------------------------------------------------ */
 
 /* Two groups of Q2_K: fields 2 c and 2 c + 1 of 32 bytes. */
 TEMPLATE __m512i pairs32(__m512i x, int c)

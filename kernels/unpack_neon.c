@@ -1,10 +1,11 @@
 /* unpack_neon: the block formats to integers and scales with ASIMD. The layouts are drawn in
  * blocks.h, the reference is format.c; scales and minima are multiplied in the same order, so that
  * the floats are equal to the last bit. */
+#include <arm_neon.h>
 #include <string.h>
 
 #include "kernels/blocks.h"
-#include "kernels/neon.h"
+#include "kernels/unpack.h"
 
 static inline float load_f16(const uint8_t bytes[2])
 {

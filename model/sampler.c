@@ -133,8 +133,8 @@ static int compare(const void *a, const void *b)
 {
     const struct candidate *x = a;
     const struct candidate *y = b;
-    if (x->p != y->p)
-        return x->p > y->p ? -1 : 1;
+    if (x->weight != y->weight)
+        return x->weight > y->weight ? -1 : 1;
     return x->id < y->id ? -1 : x->id > y->id;
 }
 
@@ -171,7 +171,7 @@ static size_t nucleus(struct candidate *c, size_t n, double top_p)
 {
     double total = 0;
     for (size_t i = 0; i < n; i++)
-        total += (double)c[i].p;
+        total += (double)c[i].weight;
     double sum = 0;
     size_t done = 0;
     for (size_t step = 64; done < n; step *= 4) {
@@ -179,7 +179,7 @@ static size_t nucleus(struct candidate *c, size_t n, double top_p)
         select_first(c + done, n - done, end - done);
         qsort(c + done, end - done, sizeof *c, compare);
         for (; done < end; done++) {
-            sum += (double)c[done].p;
+            sum += (double)c[done].weight;
             if (sum >= top_p * total)
                 return done + 1;
         }
@@ -206,22 +206,25 @@ int32_t sampler_next(struct sampler *sampler, const float *logits)
     float floor = logits[best] + logf(o->min_p); /* minus infinity when min-p is off */
     for (int i = 0; i < n_logits; i++)
         if (logits[i] >= floor && logits[i] > -INFINITY)
-            c[n++] = (struct candidate){i, expf(logits[i] - logits[best])};
+            c[n++] = (struct candidate){i, logits[i]};
     if (o->top_k > 0 && (size_t)o->top_k < n) {
         select_first(c, n, (size_t)o->top_k);
         n = (size_t)o->top_k;
     }
-    if (o->top_p < 1)
+    if (o->top_p < 1) {
+        for (size_t i = 0; i < n; i++)
+            c[i].weight = expf(c[i].weight - logits[best]);
         n = nucleus(c, n, (double)o->top_p);
+    }
 
     double total = 0;
     for (size_t i = 0; i < n; i++) {
-        c[i].p = expf((logits[c[i].id] - logits[best]) / o->temperature);
-        total += (double)c[i].p;
+        c[i].weight = expf((logits[c[i].id] - logits[best]) / o->temperature);
+        total += (double)c[i].weight;
     }
     double left = draw(sampler->rng) * total;
     for (size_t i = 0; i < n; i++) {
-        left -= (double)c[i].p;
+        left -= (double)c[i].weight;
         if (left < 0)
             return c[i].id;
     }

@@ -24,7 +24,7 @@ extern const struct sampler_options sampler_defaults;
 
 struct candidate {
     int32_t id;
-    float p; /* unnormalised probability */
+    float weight; /* its logit, and once few are left its unnormalised probability */
 };
 
 struct sampler {

@@ -84,7 +84,7 @@ enum { N_FAMILIES = sizeof families / sizeof families[0] };
 
 static bool contains(struct text text, const char *part)
 {
-    return !part || memmem(text.bytes, text.length, part, strlen(part)) != NULL;
+    return !part || (text.length > 0 && memmem(text.bytes, text.length, part, strlen(part)));
 }
 
 int chat_recognise(const struct chat_family **family, struct text template, struct error *err)

@@ -22,7 +22,8 @@ static void read_expected(struct fixture *fixture, const char *name)
     fixture->expected = malloc(n_logits * sizeof *fixture->expected);
     ck_assert(fixture->ids && fixture->expected);
     ck_assert_uint_eq(fread(fixture->ids, sizeof *fixture->ids, n, file), n);
-    ck_assert_uint_eq(fread(fixture->expected, sizeof *fixture->expected, n_logits, file), n_logits);
+    ck_assert_uint_eq(fread(fixture->expected, sizeof *fixture->expected, n_logits, file),
+                      n_logits);
     ck_assert_int_eq(fgetc(file), EOF);
     fclose(file);
     fixture->largest = 0;
@@ -37,7 +38,8 @@ void fixture_open(struct fixture *fixture, const char *name, const char *expecte
     snprintf(path, sizeof path, "tests/data/%s.gguf", name);
     *fixture = (struct fixture){0};
     ck_assert_msg(checkpoint_open(&fixture->checkpoint, path, &err) == 0, "%s", err.text);
-    ck_assert_msg(model_open(&fixture->model, &fixture->checkpoint, isa, &err) == 0, "%s", err.text);
+    ck_assert_msg(model_open(&fixture->model, &fixture->checkpoint, isa, &err) == 0, "%s",
+                  err.text);
     read_expected(fixture, expected);
 }
 

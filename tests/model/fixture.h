@@ -1,4 +1,5 @@
-/* fixture: the tiny models of tests/data, opened, with the logits that transformers computes for them. */
+/* fixture: the tiny models of tests/data, opened, with the logits that transformers computes for
+ * them. */
 #ifndef LONGHAND_TESTS_MODEL_FIXTURE_H
 #define LONGHAND_TESTS_MODEL_FIXTURE_H
 
@@ -14,8 +15,9 @@ struct fixture {
     float largest;   /* of the expected logits' magnitudes */
 };
 
-/* tests/data/<name>.gguf on tier `isa` (NULL: the best one). The file may be that of another container of the
- * model `expected`, whose tokens and logits are read from tests/data/<expected>.expected. */
+/* tests/data/<name>.gguf on tier `isa` (NULL: the best one). The file may be that of another
+ * container of the model `expected`, whose tokens and logits are read from
+ * tests/data/<expected>.expected. */
 void fixture_open(struct fixture *fixture, const char *name, const char *expected, const char *isa);
 void fixture_close(struct fixture *fixture);
 

@@ -1,4 +1,5 @@
-/* cache: grows and shrinks by blocks, knows its size, puts every number where the picture in cache.h says. */
+/* cache: grows and shrinks by blocks, knows its size, puts every number where the picture in
+ * cache.h says. */
 #include "model/cache.h"
 
 #include <check.h>
@@ -6,9 +7,8 @@
 #include <string.h>
 
 #include "kernels/half.h"
+#include "tests/suites.h"
 #include "tests/support.h"
-
-Suite *cache_suite(void);
 
 static const struct config config = {.n_layers = 3, .n_kv_heads = 2, .head_dim = 6};
 enum { BLOCK_NUMBERS = 2 * 3 * 2 * 6 * CACHE_BLOCK };
@@ -72,12 +72,14 @@ END_TEST
 /* A number for every place, exact in f16: at most 11 bits. */
 static float number(int64_t position, int layer, int head, int d, int which)
 {
-    return (float)((position * 17 + layer * 131 + head * 37 + d * 5 + which * 3) % 2048 - 1024) / 64;
+    return (float)((position * 17 + layer * 131 + head * 37 + d * 5 + which * 3) % 2048 - 1024) /
+           64;
 }
 
 static float element(const struct cache *cache, const void *x, size_t i)
 {
-    return cache->format == FORMAT_F32 ? ((const float *)x)[i] : f16_to_f32(((const uint16_t *)x)[i]);
+    return cache->format == FORMAT_F32 ? ((const float *)x)[i]
+                                       : f16_to_f32(((const uint16_t *)x)[i]);
 }
 
 static void check_position(const struct cache *cache, int64_t p)
@@ -88,9 +90,11 @@ static void check_position(const struct cache *cache, int64_t p)
             const void *keys = cache_keys(cache, p / CACHE_BLOCK, layer, head);
             const void *values = cache_values(cache, p / CACHE_BLOCK, layer, head);
             for (int d = 0; d < config.head_dim; d++) {
-                ck_assert_float_eq(element(cache, keys, (size_t)d * CACHE_BLOCK + place), number(p, layer, head, d, 0));
-                ck_assert_float_eq(element(cache, values, place * (size_t)config.head_dim + (size_t)d),
-                                   number(p, layer, head, d, 1));
+                ck_assert_float_eq(element(cache, keys, (size_t)d * CACHE_BLOCK + place),
+                                   number(p, layer, head, d, 0));
+                ck_assert_float_eq(
+                    element(cache, values, place * (size_t)config.head_dim + (size_t)d),
+                    number(p, layer, head, d, 1));
             }
         }
     }
@@ -133,7 +137,8 @@ START_TEST(test_unsupported_format)
     struct cache cache;
     struct error err;
     ck_assert_int_eq(cache_open(&cache, &config, FORMAT_Q4_K, &err), -1);
-    ck_assert_msg(strstr(err.text, "cache type Q4_K is not supported; supported: f32, f16") != NULL, "%s", err.text);
+    ck_assert_msg(strstr(err.text, "cache type Q4_K is not supported; supported: f32, f16") != NULL,
+                  "%s", err.text);
     cache_close(&cache);
 }
 END_TEST
@@ -158,7 +163,9 @@ START_TEST(test_no_memory)
         ck_assert_ptr_eq(cache.blocks[0], first);
         failed++;
     }
-    ck_assert_int_eq(failed, 7); /* the directory, and each block but the last of seven: the directory stays grown */
+    ck_assert_int_eq(
+        failed,
+        7); /* the directory, and each block but the last of seven: the directory stays grown */
     ck_assert_int_eq(cache.n_blocks, 8);
     cache_close(&cache);
 }

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-Suite *config_suite(void);
+#include "tests/suites.h"
 
 static struct metadata_value u32(uint32_t value)
 {
@@ -46,13 +46,15 @@ struct keys {
     int n_names;
 };
 
-/* Adds or replaces a key; `missing` takes it away. A name that starts with "general." stays as it is. */
+/* Adds or replaces a key; `missing` takes it away. A name that starts with "general." stays as it
+ * is. */
 static void set(struct keys *keys, const char *name, struct metadata_value value)
 {
     struct error err;
     char key[64];
     bool general = strncmp(name, "general.", 8) == 0;
-    snprintf(key, sizeof key, "%s%s%s", general ? "" : keys->architecture, general ? "" : ".", name);
+    snprintf(key, sizeof key, "%s%s%s", general ? "" : keys->architecture, general ? "" : ".",
+             name);
     struct metadata *metadata = &keys->metadata;
     for (size_t i = 0; i < metadata->n_entries; i++) {
         if (text_equals(metadata->entries[i].key, key)) {
@@ -63,7 +65,8 @@ static void set(struct keys *keys, const char *name, struct metadata_value value
         }
     }
     ck_assert_int_lt(keys->n_names, 32);
-    char *copy = strcpy(keys->names[keys->n_names++], key);
+    char *copy = keys->names[keys->n_names++];
+    memcpy(copy, key, sizeof key);
     ck_assert_int_eq(metadata_add(metadata, (struct text){copy, strlen(copy)}, value, &err), 0);
 }
 
@@ -77,7 +80,8 @@ static void start(struct keys *keys, const char *architecture)
     set(keys, "feed_forward_length", u32(80));
     set(keys, "attention.head_count", u32(6));
     set(keys, "context_length", u32(128));
-    set(keys, layer_norm ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon", f32(1e-3));
+    set(keys, layer_norm ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon",
+        f32(1e-3));
     if (strcmp(architecture, "mpt") == 0)
         set(keys, "attention.max_alibi_bias", f32(12));
 }
@@ -103,13 +107,20 @@ START_TEST(test_architectures)
         float alibi_max_bias;
         bool gated, fused_qkv, embedding_norm, parallel;
     } rows[] = {
-        {"llama", NORM_RMS, ACTIVATION_SILU, POSITION_ROPE, ROPE_INTERLEAVED, 0, true, false, false, false},
-        {"qwen2", NORM_RMS, ACTIVATION_SILU, POSITION_ROPE, ROPE_HALVES, 0, true, false, false, false},
-        {"qwen3", NORM_RMS, ACTIVATION_SILU, POSITION_ROPE, ROPE_HALVES, 0, true, false, false, false},
-        {"gptneox", NORM_LAYER, ACTIVATION_GELU, POSITION_ROPE, ROPE_HALVES, 0, false, true, false, true},
-        {"gpt2", NORM_LAYER, ACTIVATION_GELU_TANH, POSITION_LEARNED, ROPE_INTERLEAVED, 0, false, true, false, false},
-        {"bloom", NORM_LAYER, ACTIVATION_GELU_TANH, POSITION_ALIBI, ROPE_INTERLEAVED, 8, false, true, true, false},
-        {"mpt", NORM_LAYER, ACTIVATION_GELU, POSITION_ALIBI, ROPE_INTERLEAVED, 12, false, true, false, false},
+        {"llama", NORM_RMS, ACTIVATION_SILU, POSITION_ROPE, ROPE_INTERLEAVED, 0, true, false, false,
+         false},
+        {"qwen2", NORM_RMS, ACTIVATION_SILU, POSITION_ROPE, ROPE_HALVES, 0, true, false, false,
+         false},
+        {"qwen3", NORM_RMS, ACTIVATION_SILU, POSITION_ROPE, ROPE_HALVES, 0, true, false, false,
+         false},
+        {"gptneox", NORM_LAYER, ACTIVATION_GELU, POSITION_ROPE, ROPE_HALVES, 0, false, true, false,
+         true},
+        {"gpt2", NORM_LAYER, ACTIVATION_GELU_TANH, POSITION_LEARNED, ROPE_INTERLEAVED, 0, false,
+         true, false, false},
+        {"bloom", NORM_LAYER, ACTIVATION_GELU_TANH, POSITION_ALIBI, ROPE_INTERLEAVED, 8, false,
+         true, true, false},
+        {"mpt", NORM_LAYER, ACTIVATION_GELU, POSITION_ALIBI, ROPE_INTERLEAVED, 12, false, true,
+         false, false},
     };
     struct keys keys;
     struct config config;
@@ -188,17 +199,19 @@ START_TEST(test_optional_keys)
 }
 END_TEST
 
-static void refuse(const char *architecture, const char *name, struct metadata_value value, const char *message)
+static void refuse(const char *architecture, const char *name, struct metadata_value value,
+                   const char *message)
 {
     struct keys keys;
     struct config config;
     struct error err = {""};
     start(&keys, architecture);
     set(&keys, name, value);
-    ck_assert_msg(read(&keys, &config, &err) == -1, "%s.%s: no error, expected \"%s\"", architecture, name, message);
+    ck_assert_msg(read(&keys, &config, &err) == -1, "%s.%s: no error, expected \"%s\"",
+                  architecture, name, message);
     ck_assert_msg(strncmp(err.text, "m.gguf: ", 8) == 0, "no place in \"%s\"", err.text);
-    ck_assert_msg(strstr(err.text, name) != NULL || strncmp(name, "general.", 8) == 0, "no \"%s\" in \"%s\"", name,
-                  err.text);
+    ck_assert_msg(strstr(err.text, name) != NULL || strncmp(name, "general.", 8) == 0,
+                  "no \"%s\" in \"%s\"", name, err.text);
     ck_assert_msg(strstr(err.text, message) != NULL, "no \"%s\" in \"%s\"", message, err.text);
 }
 
@@ -206,7 +219,8 @@ START_TEST(test_architecture_name)
 {
     const char *all = "llama, qwen2, qwen3, gptneox, gpt2, bloom, mpt";
     ck_assert_str_eq(architecture_names(), all);
-    refuse("llama", "general.architecture", text("mamba"), "architecture \"mamba\" is not supported; supported: llama, ");
+    refuse("llama", "general.architecture", text("mamba"),
+           "architecture \"mamba\" is not supported; supported: llama, ");
     refuse("llama", "general.architecture", text("mamba"), all);
     refuse("llama", "general.architecture", text("llam"), "\"llam\"");
     refuse("llama", "general.architecture", text(""), "\"\"");
@@ -217,7 +231,10 @@ START_TEST(test_architecture_name)
 END_TEST
 
 static const char *const sizes[] = {
-    "block_count", "embedding_length", "feed_forward_length", "attention.head_count",
+    "block_count",
+    "embedding_length",
+    "feed_forward_length",
+    "attention.head_count",
 };
 
 START_TEST(test_sizes)
@@ -242,15 +259,18 @@ END_TEST
 
 START_TEST(test_heads)
 {
-    refuse("llama", "attention.head_count_kv", u32(4), "is 4, allowed: a divisor of attention.head_count");
+    refuse("llama", "attention.head_count_kv", u32(4),
+           "is 4, allowed: a divisor of attention.head_count");
     refuse("llama", "attention.head_count_kv", u32(12), "is 12, allowed: a divisor");
     refuse("llama", "attention.head_count_kv", u32(0), "is 0, expected 1 to 4096");
     refuse("llama", "attention.head_count_kv", i64(-2), "is -2, expected 1 to 4096");
-    refuse("llama", "attention.head_count_kv", (struct metadata_value){.type = METADATA_ARRAY, .array.type = METADATA_I32},
+    refuse("llama", "attention.head_count_kv",
+           (struct metadata_value){.type = METADATA_ARRAY, .array.type = METADATA_I32},
            "array of i32, expected an integer");
     refuse("llama", "attention.key_length", u32(0), "is 0, expected 1 to 4096");
     refuse("llama", "attention.key_length", u32(4097), "is 4097, expected 1 to 4096");
-    refuse("llama", "attention.value_length", u32(16), "is 16, allowed: the same as attention.key_length");
+    refuse("llama", "attention.value_length", u32(16),
+           "is 16, allowed: the same as attention.key_length");
     refuse("llama", "context_length", u32(0), "is 0, expected 1 to");
     refuse("llama", "context_length", u32(1u << 31), "is 2147483648, expected 1 to 2147483647");
     refuse("llama", "context_length", f32(128), "type f32");
@@ -264,7 +284,8 @@ START_TEST(test_heads)
     start(&keys, "llama");
     set(&keys, "attention.head_count", u32(5));
     ck_assert_int_eq(read(&keys, &config, &err), -1);
-    ck_assert_msg(strstr(err.text, "\"llama.attention.key_length\" is missing") != NULL, "%s", err.text);
+    ck_assert_msg(strstr(err.text, "\"llama.attention.key_length\" is missing") != NULL, "%s",
+                  err.text);
     start(&keys, "llama");
     set(&keys, "attention.head_count", u32(5));
     set(&keys, "attention.key_length", u32(10));
@@ -282,8 +303,10 @@ START_TEST(test_norm)
     static const struct {
         const char *architecture, *key;
     } rows[] = {
-        {"llama", "attention.layer_norm_rms_epsilon"}, {"qwen3", "attention.layer_norm_rms_epsilon"},
-        {"gptneox", "attention.layer_norm_epsilon"},   {"gpt2", "attention.layer_norm_epsilon"},
+        {"llama", "attention.layer_norm_rms_epsilon"},
+        {"qwen3", "attention.layer_norm_rms_epsilon"},
+        {"gptneox", "attention.layer_norm_epsilon"},
+        {"gpt2", "attention.layer_norm_epsilon"},
         {"mpt", "attention.layer_norm_epsilon"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -318,7 +341,8 @@ START_TEST(test_rope)
     start(&keys, name);
     set(&keys, "attention.head_count", u32(16));
     ck_assert_int_eq(read(&keys, &config, &err), -1);
-    ck_assert_msg(strstr(err.text, "rope.dimension_count is 3, allowed: an even number") != NULL, "%s", err.text);
+    ck_assert_msg(strstr(err.text, "rope.dimension_count is 3, allowed: an even number") != NULL,
+                  "%s", err.text);
 }
 END_TEST
 
@@ -326,7 +350,8 @@ END_TEST
 START_TEST(test_rope_scaling)
 {
     static const char *const unsupported[] = {"linear", "yarn", "dynamic", "longrope", "\033c"};
-    static const char *const shown[] = {"linear", "\"yarn\"", "\"dynamic\"", "\"longrope\"", "\"\\x1bc\""};
+    static const char *const shown[] = {"linear", "\"yarn\"", "\"dynamic\"", "\"longrope\"",
+                                        "\"\\x1bc\""};
     struct keys keys;
     struct config config;
     struct error err;
@@ -335,7 +360,8 @@ START_TEST(test_rope_scaling)
         set(&keys, "rope.scaling.type", text(unsupported[i]));
         set(&keys, "rope.scaling.factor", f32(4));
         ck_assert_int_eq(read(&keys, &config, &err), -1);
-        ck_assert_msg(strstr(err.text, shown[i]) != NULL && strstr(err.text, "not supported; supported: none") != NULL,
+        ck_assert_msg(strstr(err.text, shown[i]) != NULL &&
+                          strstr(err.text, "not supported; supported: none") != NULL,
                       "%s", err.text);
     }
     refuse("llama", "rope.scaling.type", text("longrope"), "\"longrope\" is not supported");
@@ -353,7 +379,8 @@ START_TEST(test_alibi)
     refuse("mpt", "attention.max_alibi_bias", missing(), "is missing, expected f32 or f64");
     static const char *const names[] = {"mpt", "bloom"};
     for (size_t i = 0; i < 2; i++) {
-        refuse(names[i], "attention.max_alibi_bias", f32(0), "is 0, allowed: more than 0, at most 1024");
+        refuse(names[i], "attention.max_alibi_bias", f32(0),
+               "is 0, allowed: more than 0, at most 1024");
         refuse(names[i], "attention.max_alibi_bias", f32(-8), "is -8, allowed: more than 0");
         refuse(names[i], "attention.max_alibi_bias", f32(1025), "is 1025, allowed");
         refuse(names[i], "attention.max_alibi_bias", f32((double)NAN), "nan, allowed");

@@ -1,22 +1,22 @@
-/* forward: logits of every architecture against transformers, on every tier; and what must not change them:
- * threads, batches, going back, the container. Covers attention.c, too. */
+/* forward: logits of every architecture against transformers, on every tier; and what must not
+ * change them: threads, batches, going back, the container. Covers attention.c, too. */
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "kernels/parallel.h"
 #include "tests/model/fixture.h"
-
-Suite *forward_suite(void);
+#include "tests/suites.h"
 
 static const char *const models[] = {
     "llama", "llama3", "qwen2", "qwen3", "gptneox", "gptneox-sequential", "gpt2", "bloom", "mpt",
 };
 enum { N_MODELS = sizeof models / sizeof models[0] };
 
-/* Shares of the largest logit. The first is the promise of the project, the others are measured: rounding
- * of sums of at most 88 terms in f32 in 3 layers, and of keys and values to 11 bits. */
-static const double tolerance = 1e-4, scalar_tolerance = 1e-5, batch_tolerance = 1e-5, f16_tolerance = 1e-2;
+/* Shares of the largest logit. The first is the promise of the project, the others are measured:
+ * rounding of sums of at most 88 terms in f32 in 3 layers, and of keys and values to 11 bits. */
+static const double tolerance = 1e-4, scalar_tolerance = 1e-5, batch_tolerance = 1e-5,
+                    f16_tolerance = 1e-2;
 
 static bool is_scalar(const char *isa)
 {
@@ -34,8 +34,9 @@ static float *feed(const struct fixture *fixture, enum format kv, int batch)
     ck_assert_msg(session_open(&session, &fixture->model, kv, &err) == 0, "%s", err.text);
     for (int i = 0; i < fixture->n; i += batch) {
         int n = fixture->n - i < batch ? fixture->n - i : batch;
-        ck_assert_msg(session_feed(&session, fixture->ids + i, n, logits + (size_t)i * vocab_size, &err) == 0,
-                      "%s", err.text);
+        ck_assert_msg(
+            session_feed(&session, fixture->ids + i, n, logits + (size_t)i * vocab_size, &err) == 0,
+            "%s", err.text);
     }
     ck_assert_int_eq(session.position, fixture->n);
     session_close(&session);
@@ -47,26 +48,31 @@ static size_t n_logits(const struct fixture *fixture)
     return (size_t)fixture->n * (size_t)fixture->model.config.vocab_size;
 }
 
-static void check_close(const struct fixture *fixture, const char *what, const float *found, const float *expected,
-                        double bound)
+static void check_close(const struct fixture *fixture, const char *what, const float *found,
+                        const float *expected, double bound)
 {
     double difference = fixture_difference(fixture, found, expected, n_logits(fixture));
-    ck_assert_msg(difference <= bound, "%s on %s: %s: logits differ by %.1e of the largest, allowed %.1e",
-                  fixture->model.config.architecture->name, fixture->model.kernels.name, what, difference, bound);
+    ck_assert_msg(difference <= bound,
+                  "%s on %s: %s: logits differ by %.1e of the largest, allowed %.1e",
+                  fixture->model.config.architecture->name, fixture->model.kernels.name, what,
+                  difference, bound);
 }
 
-static void check_same(const struct fixture *fixture, const char *what, const float *found, const float *expected)
+static void check_same(const struct fixture *fixture, const char *what, const float *found,
+                       const float *expected)
 {
-    ck_assert_msg(memcmp(found, expected, n_logits(fixture) * sizeof *found) == 0, "%s on %s: %s: other bits",
-                  fixture->model.config.architecture->name, fixture->model.kernels.name, what);
+    ck_assert_msg(memcmp(found, expected, n_logits(fixture) * sizeof *found) == 0,
+                  "%s on %s: %s: other bits", fixture->model.config.architecture->name,
+                  fixture->model.kernels.name, what);
 }
 
 static void check_top_tokens(const struct fixture *fixture, const float *logits)
 {
     int vocab_size = fixture->model.config.vocab_size;
     for (int t = 0; t < fixture->n; t++)
-        ck_assert_int_eq(fixture_argmax(logits + (size_t)t * (size_t)vocab_size, vocab_size),
-                         fixture_argmax(fixture->expected + (size_t)t * (size_t)vocab_size, vocab_size));
+        ck_assert_int_eq(
+            fixture_argmax(logits + (size_t)t * (size_t)vocab_size, vocab_size),
+            fixture_argmax(fixture->expected + (size_t)t * (size_t)vocab_size, vocab_size));
 }
 
 START_TEST(test_reference)
@@ -127,9 +133,10 @@ START_TEST(test_f16_cache)
 }
 END_TEST
 
-/* Feeds 64 tokens, goes back to `keep`, feeds other tokens, goes back again and feeds the first ones: as if
- * nothing had been. */
-static void check_truncate(const struct fixture *fixture, enum format kv, int keep, const float *expected)
+/* Feeds 64 tokens, goes back to `keep`, feeds other tokens, goes back again and feeds the first
+ * ones: as if nothing had been. */
+static void check_truncate(const struct fixture *fixture, enum format kv, int keep,
+                           const float *expected)
 {
     struct error err;
     struct session session;
@@ -187,7 +194,8 @@ START_TEST(test_last_logits)
         ck_assert_int_eq(session_feed(&session, fixture.ids, fixture.n, NULL, &err), 0);
         if (is_scalar(fixture.model.kernels.name))
             ck_assert_mem_eq(session.logits, row, vocab_size * sizeof *row);
-        ck_assert_double_le(fixture_difference(&fixture, session.logits, row, vocab_size), batch_tolerance);
+        ck_assert_double_le(fixture_difference(&fixture, session.logits, row, vocab_size),
+                            batch_tolerance);
         session_close(&session);
         free(all);
         fixture_close(&fixture);
@@ -214,10 +222,10 @@ START_TEST(test_containers)
 }
 END_TEST
 
-/* More tokens than a batch and some blocks of the cache hold: all at once, and across those borders one at a time
- * and in ragged pieces. */
-static void check_borders(const struct fixture *fixture, struct session *session, const int32_t *ids, int from, int to,
-                          int piece, const float *all)
+/* More tokens than a batch and some blocks of the cache hold: all at once, and across those borders
+ * one at a time and in ragged pieces. */
+static void check_borders(const struct fixture *fixture, struct session *session,
+                          const int32_t *ids, int from, int to, int piece, const float *all)
 {
     struct error err;
     size_t vocab_size = (size_t)fixture->model.config.vocab_size;
@@ -228,13 +236,15 @@ static void check_borders(const struct fixture *fixture, struct session *session
         ck_assert_int_eq(session_feed(session, ids + t, n, NULL, &err), 0);
         if (is_scalar(fixture->model.kernels.name))
             ck_assert_mem_eq(session->logits, expected, vocab_size * sizeof *expected);
-        ck_assert_double_le(fixture_difference(fixture, session->logits, expected, vocab_size), batch_tolerance);
+        ck_assert_double_le(fixture_difference(fixture, session->logits, expected, vocab_size),
+                            batch_tolerance);
     }
 }
 
 START_TEST(test_long_text)
 {
-    static const char *const relative[] = {"llama", "gptneox", "bloom"}; /* no table of positions that ends */
+    static const char *const relative[] = {"llama", "gptneox",
+                                           "bloom"}; /* no table of positions that ends */
     enum { N = SESSION_BATCH + 5 };
     static int32_t ids[N];
     struct error err;

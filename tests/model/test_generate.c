@@ -5,8 +5,7 @@
 #include <string.h>
 
 #include "tests/model/fixture.h"
-
-Suite *generate_suite(void);
+#include "tests/suites.h"
 
 enum { PROMPT = 12, MAX = 30 };
 
@@ -14,10 +13,10 @@ enum { PROMPT = 12, MAX = 30 };
 struct log {
     int32_t ids[2 * MAX];
     int n;
-    int stop_after;             /* tokens; 0: never */
+    int stop_after; /* tokens; 0: never */
     int64_t done[8], total[8];
     int n_progress;
-    int stop_progress;          /* at this call; 0: never */
+    int stop_progress; /* at this call; 0: never */
 };
 
 static bool emit(void *context, int32_t id)
@@ -53,9 +52,15 @@ static void start(struct setup *s, const char *model, float temperature)
     options.seed = 7;
     memset(s, 0, sizeof *s);
     fixture_open(&s->fixture, model, model, NULL);
-    ck_assert_msg(session_open(&s->session, &s->fixture.model, FORMAT_F32, &err) == 0, "%s", err.text);
-    ck_assert_msg(sampler_open(&s->sampler, &options, s->fixture.model.config.vocab_size, &err) == 0, "%s", err.text);
-    s->run = (struct generate){.session = &s->session, .sampler = &s->sampler, .max_tokens = MAX, .emit = emit,
+    ck_assert_msg(session_open(&s->session, &s->fixture.model, FORMAT_F32, &err) == 0, "%s",
+                  err.text);
+    ck_assert_msg(sampler_open(&s->sampler, &options, s->fixture.model.config.vocab_size, &err) ==
+                      0,
+                  "%s", err.text);
+    s->run = (struct generate){.session = &s->session,
+                               .sampler = &s->sampler,
+                               .max_tokens = MAX,
+                               .emit = emit,
                                .context = &s->log};
 }
 
@@ -105,7 +110,8 @@ START_TEST(test_greedy)
 }
 END_TEST
 
-/* A second call that starts with the last token goes on where the first one stopped, drawing included. */
+/* A second call that starts with the last token goes on where the first one stopped, drawing
+ * included. */
 START_TEST(test_goes_on)
 {
     struct setup s;
@@ -220,7 +226,8 @@ START_TEST(test_prompt_is_penalised)
     struct sampler_options options = sampler_defaults;
     options.temperature = 0;
     options.repeat_penalty = 1000;
-    ck_assert_int_eq(sampler_open(&s.sampler, &options, s.fixture.model.config.vocab_size, &err), 0);
+    ck_assert_int_eq(sampler_open(&s.sampler, &options, s.fixture.model.config.vocab_size, &err),
+                     0);
     run(&s, s.fixture.ids, PROMPT);
     for (int i = 0; i < MAX; i++) {
         for (int j = 0; j < PROMPT; j++)

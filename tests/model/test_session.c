@@ -1,5 +1,5 @@
-/* session: what cannot be fed is refused and changes nothing; memory is what is reported, grows with the text,
- * and may run out. */
+/* session: what cannot be fed is refused and changes nothing; memory is what is reported, grows
+ * with the text, and may run out. */
 #include "model/session.h"
 
 #include <check.h>
@@ -9,9 +9,8 @@
 
 #include "kernels/parallel.h"
 #include "tests/model/fixture.h"
+#include "tests/suites.h"
 #include "tests/support.h"
-
-Suite *session_suite(void);
 
 static void open_session(struct session *session, const struct fixture *fixture)
 {
@@ -25,14 +24,16 @@ static void feed(struct session *session, const int32_t *ids, int64_t n)
     ck_assert_msg(session_feed(session, ids, n, NULL, &err) == 0, "%s", err.text);
 }
 
-/* The session, which has been fed the first `done` tokens, goes on as if nothing had happened to it. */
+/* The session, which has been fed the first `done` tokens, goes on as if nothing had happened to
+ * it. */
 static void check_goes_on(struct session *session, const struct fixture *fixture, int done)
 {
     ck_assert_int_eq(session->position, done);
     feed(session, fixture->ids + done, fixture->n - done);
     int vocab_size = fixture->model.config.vocab_size;
     const float *expected = fixture->expected + (size_t)(fixture->n - 1) * (size_t)vocab_size;
-    ck_assert_double_le(fixture_difference(fixture, session->logits, expected, (size_t)vocab_size), 1e-4);
+    ck_assert_double_le(fixture_difference(fixture, session->logits, expected, (size_t)vocab_size),
+                        1e-4);
 }
 
 static void refuse(struct session *session, const int32_t *ids, int64_t n, const char *message)
@@ -54,7 +55,8 @@ START_TEST(test_bad_ids)
     open_session(&session, &fixture);
     int32_t vocab_size = fixture.model.config.vocab_size;
     char message[64];
-    snprintf(message, sizeof message, "token 2 of the text: id %d, allowed: 0 to %d", vocab_size, vocab_size - 1);
+    snprintf(message, sizeof message, "token 2 of the text: id %d, allowed: 0 to %d", vocab_size,
+             vocab_size - 1);
     refuse(&session, (int32_t[]){0, 1, vocab_size}, 3, message);
     feed(&session, fixture.ids, 10);
     refuse(&session, (int32_t[]){0, 1, vocab_size}, 3, message);
@@ -75,7 +77,8 @@ START_TEST(test_learned_positions_end)
     fixture_open(&fixture, "gpt2", "gpt2", NULL);
     open_session(&session, &fixture);
     ck_assert_int_eq(fixture.model.positions[0].limit, 128);
-    const char *message = "reaches position 128, but the model has learned positions up to 127 only";
+    const char *message =
+        "reaches position 128, but the model has learned positions up to 127 only";
     refuse(&session, ids, 129, message);
     feed(&session, fixture.ids, 50);
     refuse(&session, ids, 79, message);
@@ -90,8 +93,8 @@ START_TEST(test_learned_positions_end)
 }
 END_TEST
 
-/* Adds what the allocator gave, and what it may have rounded up by: a cache line and its own header, or the rest of
- * a page where it maps the memory. */
+/* Adds what the allocator gave, and what it may have rounded up by: a cache line and its own
+ * header, or the rest of a page where it maps the memory. */
 static void add_allocation(void *pointer, size_t *bytes, size_t *slack)
 {
     size_t size = malloc_usable_size(pointer);
@@ -102,8 +105,9 @@ static void add_allocation(void *pointer, size_t *bytes, size_t *slack)
 static void check_bytes(const struct session *session)
 {
     void *const pointers[] = {
-        session->cache.blocks,    session->activations.x, session->workspace.q,      session->workspace.scale,
-        session->workspace.sum,   session->workspace.thread, session->logits,
+        session->cache.blocks,    session->activations.x, session->workspace.q,
+        session->workspace.scale, session->workspace.sum, session->workspace.thread,
+        session->logits,
     };
     size_t bytes = 0, slack = 0;
     for (size_t i = 0; i < sizeof pointers / sizeof pointers[0]; i++)
@@ -218,8 +222,9 @@ START_TEST(test_failed_feeds_keep_no_memory)
         int result = session_feed(&session, ids, 2000, NULL, &err);
         support_fail_memory(0, false);
         ck_assert_int_eq(result, -1);
-        ck_assert_msg(strstr(err.text, "out of memory: the cache of 2020 tokens needs 16 blocks") != NULL, "%s",
-                      err.text);
+        ck_assert_msg(strstr(err.text, "out of memory: the cache of 2020 tokens needs 16 blocks") !=
+                          NULL,
+                      "%s", err.text);
         ck_assert_int_eq(session.cache.n_blocks, 1);
         if (i > 0)
             ck_assert_uint_eq(session_bytes(&session), bytes);

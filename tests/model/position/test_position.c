@@ -5,9 +5,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "tests/suites.h"
 #include "tests/support.h"
-
-Suite *position_suite(void);
 
 static const struct checkpoint nothing;
 
@@ -24,9 +23,12 @@ START_TEST(test_hooks)
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         const struct architecture architecture = {.position = rows[i].kind};
-        const struct config config = {
-            .architecture = &architecture, .n_heads = 4, .head_dim = 8, .rope_dims = 8, .rope_base = 1e4,
-            .alibi_max_bias = 8};
+        const struct config config = {.architecture = &architecture,
+                                      .n_heads = 4,
+                                      .head_dim = 8,
+                                      .rope_dims = 8,
+                                      .rope_base = 1e4,
+                                      .alibi_max_bias = 8};
         struct position position;
         struct error err;
         ck_assert_int_eq(position_open(&position, &config, &nothing, &err), 0);
@@ -47,9 +49,12 @@ START_TEST(test_no_memory)
     static const enum position_kind kinds[] = {POSITION_ROPE, POSITION_ALIBI};
     for (size_t i = 0; i < 2; i++) {
         const struct architecture architecture = {.position = kinds[i]};
-        const struct config config = {
-            .architecture = &architecture, .n_heads = 4, .head_dim = 8, .rope_dims = 8, .rope_base = 1e4,
-            .alibi_max_bias = 8};
+        const struct config config = {.architecture = &architecture,
+                                      .n_heads = 4,
+                                      .head_dim = 8,
+                                      .rope_dims = 8,
+                                      .rope_base = 1e4,
+                                      .alibi_max_bias = 8};
         struct position position;
         struct error err;
         support_fail_memory(1, true);
@@ -66,8 +71,11 @@ END_TEST
 START_TEST(test_rotate)
 {
     const struct architecture architecture = {.position = POSITION_ROPE, .rope_pairs = ROPE_HALVES};
-    const struct config config = {
-        .architecture = &architecture, .n_heads = 3, .head_dim = 6, .rope_dims = 4, .rope_base = 1e4};
+    const struct config config = {.architecture = &architecture,
+                                  .n_heads = 3,
+                                  .head_dim = 6,
+                                  .rope_dims = 4,
+                                  .rope_base = 1e4};
     for (int tier = 0; kernels_available(tier); tier++) {
         struct kernels kernels;
         struct position position;

@@ -1,16 +1,17 @@
-/* rope: vectors computed in double from the formulas of the papers; what only distance may decide. */
+/* rope: vectors computed in double from the formulas of the papers; what only distance may decide.
+ */
 #include <check.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "model/position/position.h"
-
-Suite *rope_suite(void);
+#include "tests/suites.h"
 
 enum { HEAD_DIM = 128 };
 
-static const struct architecture interleaved = {.position = POSITION_ROPE, .rope_pairs = ROPE_INTERLEAVED};
+static const struct architecture interleaved = {.position = POSITION_ROPE,
+                                                .rope_pairs = ROPE_INTERLEAVED};
 static const struct architecture halves = {.position = POSITION_ROPE, .rope_pairs = ROPE_HALVES};
 
 /* One head, opened with the divisors of `checkpoint` (none: an empty one). */
@@ -20,15 +21,21 @@ struct head {
     struct kernels kernels;
 };
 
-static void head_open(struct head *head, const struct architecture *architecture, int dim, int rotated, double base,
-                      const struct checkpoint *checkpoint, const char *isa)
+static void head_open(struct head *head, const struct architecture *architecture, int dim,
+                      int rotated, double base, const struct checkpoint *checkpoint,
+                      const char *isa)
 {
     static const struct checkpoint nothing;
     struct error err;
-    head->config = (struct config){.architecture = architecture, .n_heads = 1, .n_kv_heads = 1, .head_dim = dim,
-                                   .rope_dims = rotated, .rope_base = base};
-    ck_assert_msg(position_open(&head->position, &head->config, checkpoint ? checkpoint : &nothing, &err) == 0, "%s",
-                  err.text);
+    head->config = (struct config){.architecture = architecture,
+                                   .n_heads = 1,
+                                   .n_kv_heads = 1,
+                                   .head_dim = dim,
+                                   .rope_dims = rotated,
+                                   .rope_base = base};
+    ck_assert_msg(position_open(&head->position, &head->config, checkpoint ? checkpoint : &nothing,
+                                &err) == 0,
+                  "%s", err.text);
     ck_assert_int_eq(kernels_select(&head->kernels, isa, &err), 0);
 }
 
@@ -78,7 +85,8 @@ START_TEST(test_vectors)
             double expected = rows[i].pairs == &halves ? -21.006670382 : 2.0968144698;
             static const int64_t places[][2] = {{3, 0}, {5, 2}, {1003, 1000}};
             for (size_t p = 0; p < 3; p++)
-                ck_assert_double_eq_tol(score(&head, x, places[p][0], k, places[p][1]), expected, 4e-6);
+                ck_assert_double_eq_tol(score(&head, x, places[p][0], k, places[p][1]), expected,
+                                        4e-6);
             position_close(&head.position);
         }
     }
@@ -131,14 +139,16 @@ START_TEST(test_long_positions)
         float q[HEAD_DIM], k[HEAD_DIM];
         fill_random(q, HEAD_DIM);
         fill_random(k, HEAD_DIM);
-        head_open(&head, trial % 2 ? &halves : &interleaved, HEAD_DIM, HEAD_DIM, bases[trial % 3], NULL, NULL);
+        head_open(&head, trial % 2 ? &halves : &interleaved, HEAD_DIM, HEAD_DIM, bases[trial % 3],
+                  NULL, NULL);
         double tolerance = 1e-6 * length(q, HEAD_DIM) * length(k, HEAD_DIM);
         double expected = score(&head, q, 7, k, 0);
         for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)
-            ck_assert_double_eq_tol(score(&head, q, places[i], k, places[i] - 7), expected, tolerance);
-        for (int64_t distance = 0; distance < 5000; distance += 1 + distance / 2)
-            ck_assert_double_eq_tol(score(&head, q, distance + 123456, k, 123456), score(&head, q, distance, k, 0),
+            ck_assert_double_eq_tol(score(&head, q, places[i], k, places[i] - 7), expected,
                                     tolerance);
+        for (int64_t distance = 0; distance < 5000; distance += 1 + distance / 2)
+            ck_assert_double_eq_tol(score(&head, q, distance + 123456, k, 123456),
+                                    score(&head, q, distance, k, 0), tolerance);
         position_close(&head.position);
     }
 }
@@ -163,7 +173,8 @@ START_TEST(test_angles)
 }
 END_TEST
 
-/* The two orders of dimensions are the same rotation: halves, then permuted = permuted, then interleaved. */
+/* The two orders of dimensions are the same rotation: halves, then permuted = permuted, then
+ * interleaved. */
 START_TEST(test_orders)
 {
     struct head a, b;
@@ -185,16 +196,23 @@ END_TEST
 
 static struct checkpoint with_divisors(struct tensor *tensor, const float *divisors, int n)
 {
-    *tensor = (struct tensor){
-        .name = {"rope_freqs.weight", 17}, .format = FORMAT_F32, .n_dims = 1, .shape = {n, 1, 1, 1},
-        .data = divisors, .bytes = (size_t)n * sizeof *divisors, .offset = 64, .place = "m.gguf"};
+    *tensor = (struct tensor){.name = {"rope_freqs.weight", 17},
+                              .format = FORMAT_F32,
+                              .n_dims = 1,
+                              .shape = {n, 1, 1, 1},
+                              .data = divisors,
+                              .bytes = (size_t)n * sizeof *divisors,
+                              .offset = 64,
+                              .place = "m.gguf"};
     return (struct checkpoint){.tensors = tensor, .n_tensors = 1};
 }
 
-/* Llama-3.1-8B: base 5e5, factor 8, low 1, high 4, 8192 original places; the divisors in between as published. */
+/* Llama-3.1-8B: base 5e5, factor 8, low 1, high 4, 8192 original places; the divisors in between as
+ * published. */
 START_TEST(test_llama3)
 {
-    static const float between[] = {1.207484F, 1.553415F, 2.026313F, 2.694530F, 3.684253F, 5.257327F};
+    static const float between[] = {1.207484F, 1.553415F, 2.026313F,
+                                    2.694530F, 3.684253F, 5.257327F};
     float divisors[64], cosines[64], sines[64];
     for (int t = 0; t < 64; t++)
         divisors[t] = t <= 28 ? 1 : t >= 35 ? 8 : between[t - 29];
@@ -206,7 +224,9 @@ START_TEST(test_llama3)
     for (int t = 0; t < 64; t++) {
         double lambda = 6.283185307179586 * pow(5e5, t / 64.0);
         double w = (8192 / lambda - 1) / (4 - 1), th = pow(5e5, -t / 64.0);
-        double frequency = lambda < 8192.0 / 4 ? th : lambda > 8192 ? th / 8 : (1 - w) * th / 8 + w * th;
+        double frequency = lambda < 8192.0 / 4 ? th
+                           : lambda > 8192     ? th / 8
+                                               : (1 - w) * th / 8 + w * th;
         /* The published divisors have seven digits. */
         double tolerance = 1e-7 + 8000 * frequency * (t >= 29 && t < 35 ? 5e-7 : 1e-12);
         ck_assert_double_eq_tol((double)cosines[t], cos(8000 * frequency), tolerance);
@@ -228,7 +248,8 @@ START_TEST(test_bad_divisors)
         {NAN, "nan, allowed: more than 0"},
         {INFINITY, "number 2 is inf"},
     };
-    const struct config config = {.architecture = &halves, .head_dim = 8, .rope_dims = 8, .rope_base = 1e4};
+    const struct config config = {
+        .architecture = &halves, .head_dim = 8, .rope_dims = 8, .rope_base = 1e4};
     struct tensor tensor;
     struct position position;
     struct error err;
@@ -238,16 +259,19 @@ START_TEST(test_bad_divisors)
         divisors[2] = rows[i].value;
         struct checkpoint checkpoint = with_divisors(&tensor, divisors, 4);
         ck_assert_int_eq(position_open(&position, &config, &checkpoint, &err), -1);
-        ck_assert_msg(strstr(err.text, rows[i].message) && strstr(err.text, "m.gguf: tensor \"rope_freqs.weight\""),
+        ck_assert_msg(strstr(err.text, rows[i].message) &&
+                          strstr(err.text, "m.gguf: tensor \"rope_freqs.weight\""),
                       "%s", err.text);
     }
     struct checkpoint checkpoint = with_divisors(&tensor, good, 3);
     ck_assert_int_eq(position_open(&position, &config, &checkpoint, &err), -1);
-    ck_assert_msg(strstr(err.text, "at byte 64: F32 with 3 numbers, expected F32 with 4") != NULL, "%s", err.text);
+    ck_assert_msg(strstr(err.text, "at byte 64: F32 with 3 numbers, expected F32 with 4") != NULL,
+                  "%s", err.text);
     checkpoint = with_divisors(&tensor, good, 4);
     tensor.format = FORMAT_F16;
     ck_assert_int_eq(position_open(&position, &config, &checkpoint, &err), -1);
-    ck_assert_msg(strstr(err.text, "F16 with 4 numbers, expected F32 with 4") != NULL, "%s", err.text);
+    ck_assert_msg(strstr(err.text, "F16 with 4 numbers, expected F32 with 4") != NULL, "%s",
+                  err.text);
     checkpoint = with_divisors(&tensor, good, 4);
     tensor.n_dims = 2;
     ck_assert_int_eq(position_open(&position, &config, &checkpoint, &err), -1);

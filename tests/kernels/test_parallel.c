@@ -1,0 +1,123 @@
+/* parallel: every item once, by a thread that exists, in pieces of the size asked for. */
+#include "kernels/parallel.h"
+
+#include <check.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+#include "tests/suites.h"
+
+enum { ITEMS_MAX = 10000 };
+
+struct count {
+    atomic_int times[ITEMS_MAX];
+    atomic_int calls;
+    atomic_int wrong; /* thread numbers or pieces that must not be */
+    int n;
+    int grain;
+    bool whole; /* one piece is right */
+};
+
+static void body(void *context, int begin, int end, int thread)
+{
+    struct count *count = context;
+    atomic_fetch_add(&count->calls, 1);
+    if (thread < 0 || thread >= parallel_threads() || begin < 0 || end <= begin || end > count->n)
+        atomic_fetch_add(&count->wrong, 1);
+    bool piece = begin % count->grain == 0 && (end == count->n || end - begin == count->grain);
+    if (!piece && !(count->whole && begin == 0 && end == count->n))
+        atomic_fetch_add(&count->wrong, 1);
+    for (int i = begin; i < end; i++)
+        atomic_fetch_add(&count->times[i], 1);
+}
+
+static void check_loop(int n, int grain)
+{
+    static struct count count;
+    for (int i = 0; i < ITEMS_MAX; i++)
+        atomic_store(&count.times[i], 0);
+    atomic_store(&count.calls, 0);
+    atomic_store(&count.wrong, 0);
+    count.n = n;
+    count.grain = grain;
+    count.whole = n <= grain || parallel_threads() == 1;
+    parallel_for(n, grain, body, &count);
+    ck_assert_int_eq(atomic_load(&count.wrong), 0);
+    for (int i = 0; i < ITEMS_MAX; i++)
+        if (atomic_load(&count.times[i]) != (i < n))
+            ck_abort_msg("item %d of %d: %d times", i, n, atomic_load(&count.times[i]));
+    if (n == 0)
+        ck_assert_int_eq(atomic_load(&count.calls), 0);
+    else if (count.whole)
+        ck_assert_int_eq(atomic_load(&count.calls), 1);
+    else
+        ck_assert_int_eq(atomic_load(&count.calls), (n + grain - 1) / grain);
+}
+
+START_TEST(test_every_item_once)
+{
+    static const int ns[] = {0, 1, 2, 3, 7, 64, 1000, ITEMS_MAX},
+                     grains[] = {1, 2, 3, 10, 999, 1000, 20000};
+    parallel_set_threads(_i);
+    ck_assert_int_eq(parallel_threads(), _i);
+    for (size_t n = 0; n < sizeof ns / sizeof ns[0]; n++)
+        for (size_t g = 0; g < sizeof grains / sizeof grains[0]; g++)
+            check_loop(ns[n], grains[g]);
+}
+END_TEST
+
+static void sum_thread(void *context, int begin, int end, int thread)
+{
+    int *scratch = context;
+    for (int i = begin; i < end; i++)
+        scratch[thread]++; /* no other thread has this number now */
+}
+
+/* Scratch memory named by the thread's number is never shared. */
+START_TEST(test_scratch)
+{
+    int scratch[8] = {0};
+    parallel_set_threads(8);
+    for (int i = 0; i < 20; i++)
+        parallel_for(5000, 7, sum_thread, scratch);
+    int sum = 0;
+    for (int i = 0; i < 8; i++)
+        sum += scratch[i];
+    ck_assert_int_eq(sum, 20 * 5000);
+}
+END_TEST
+
+START_TEST(test_default_threads)
+{
+    unsetenv("OMP_NUM_THREADS");
+    int n = parallel_default_threads();
+    ck_assert_int_ge(n, 1);
+    cpu_set_t old, one;
+    ck_assert_int_eq(sched_getaffinity(0, sizeof old, &old), 0);
+    ck_assert_int_le(n, CPU_COUNT(&old));
+    size_t cpu = 0;
+    while (!CPU_ISSET(cpu, &old))
+        cpu++;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    ck_assert_int_eq(sched_setaffinity(0, sizeof one, &one), 0);
+    ck_assert_int_eq(parallel_default_threads(), 1);
+    parallel_set_threads(3);
+    setenv("OMP_NUM_THREADS", "3", 1); /* wins */
+    ck_assert_int_eq(parallel_default_threads(), 3);
+}
+END_TEST
+
+Suite *parallel_suite(void)
+{
+    Suite *suite = suite_create("parallel");
+    TCase *tcase = tcase_create("parallel");
+    tcase_set_timeout(tcase, 30);
+    tcase_add_loop_test(tcase, test_every_item_once, 1, 5);
+    tcase_add_test(tcase, test_scratch);
+    tcase_add_test(tcase, test_default_threads);
+    suite_add_tcase(suite, tcase);
+    return suite;
+}
