@@ -229,7 +229,14 @@ static int converse(struct chat *chat, struct error *err)
             }
             continue;
         }
-        result = add_turn(chat, CHAT_USER, line, length, err);
+        result = engine_check_text("your line", line, length, err);
+        if (result && chat->terminal) { /* a slip of the keyboard is no reason to lose the conversation */
+            output_note(&chat->output, "%s", err->text);
+            result = 0;
+            continue;
+        }
+        if (result == 0)
+            result = add_turn(chat, CHAT_USER, line, length, err);
         if (result == 0)
             result = reply(chat, err);
     }

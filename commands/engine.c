@@ -7,8 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/file.h"
 #include "model/weights.h"
+#include "tokenizer/utf8.h"
 
 enum { MAX_PATH = 4096 };
 
@@ -107,9 +107,9 @@ static int read_stream(FILE *f, const char *name, char **text, size_t *length, s
     return 0;
 }
 
-int engine_read_text(const struct options *options, char **text, size_t *length, struct error *err)
+/* The text from where the options say, as it is. */
+static int read_text(const struct options *options, char **text, size_t *length, struct error *err)
 {
-    *text = NULL;
     if (options->prompt) {
         *length = strlen(options->prompt);
         *text = strdup(options->prompt);
@@ -120,13 +120,34 @@ int engine_read_text(const struct options *options, char **text, size_t *length,
             return error_set(err, "no text: give -p TEXT, -f FILE or standard input");
         return read_stream(stdin, "standard input", text, length, err);
     }
-    struct file file;
-    if (file_open(&file, options->file, err))
+    FILE *f = fopen(options->file, "re");
+    if (!f)
+        return error_set(err, "%s: cannot open: %s", options->file, strerror(errno));
+    int result = read_stream(f, options->file, text, length, err);
+    fclose(f);
+    if (result == 0 && *length == 0) {
+        free(*text);
+        return error_set(err, "%s: is empty", options->file);
+    }
+    return result;
+}
+
+int engine_check_text(const char *name, const char *text, size_t length, struct error *err)
+{
+    size_t valid = utf8_valid_prefix(text, length);
+    if (valid == length)
+        return 0;
+    return error_set(err, "%s: byte %zu is 0x%02x, which begins no UTF-8 character: expected UTF-8 text", name, valid,
+                     (unsigned)(unsigned char)text[valid]);
+}
+
+int engine_read_text(const struct options *options, char **text, size_t *length, struct error *err)
+{
+    if (read_text(options, text, length, err))
         return -1;
-    *length = file.size;
-    *text = malloc(file.size);
-    if (*text)
-        memcpy(*text, file.data, file.size);
-    file_close(&file);
-    return *text ? 0 : error_memory(err, "the text", *length);
+    const char *name = options->prompt ? "--prompt" : options->file ? options->file : "standard input";
+    if (engine_check_text(name, *text, *length, err) == 0)
+        return 0;
+    free(*text);
+    return -1;
 }

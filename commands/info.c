@@ -103,13 +103,40 @@ static void print_text(const struct engine *engine, const struct cache *f16)
     printf("\n");
 }
 
+/* A file without tensors: what it still says. */
+static int print_vocabulary(const struct engine *engine, const struct options *options, struct error *err)
+{
+    char name[PRINTABLE_BYTES + 4];
+    model_name(&engine->checkpoint, name, sizeof name);
+    const char *tokenizer = engine->tokenizer ? tokenizer_description(engine->tokenizer) : "none";
+    int n_tokens = engine->tokenizer ? (int)tokenizer_size(engine->tokenizer) : 0;
+    if (options->json) {
+        cJSON *object = cJSON_CreateObject();
+        cJSON_AddStringToObject(object, "file", engine->checkpoint.path);
+        cJSON_AddStringToObject(object, "container", engine->checkpoint.container);
+        cJSON_AddStringToObject(object, "name", name);
+        cJSON_AddNumberToObject(object, "weights", 0);
+        cJSON_AddStringToObject(object, "tokenizer", tokenizer);
+        cJSON_AddNumberToObject(object, "vocab_size", n_tokens);
+        return output_json(object, err);
+    }
+    printf("file             %s (%s)\n", engine->checkpoint.path, engine->checkpoint.container);
+    if (name[0])
+        printf("name             %s\n", name);
+    printf("weights          none\ntokenizer        %s, %d tokens\n", tokenizer, n_tokens);
+    return output_write("", 0, err);
+}
+
 static int info(struct engine *engine, const struct options *options, struct error *err)
 {
-    if (engine_open_checkpoint(engine, options, err) ||
-        model_open(&engine->model, &engine->checkpoint, NULL, err))
+    if (engine_open_checkpoint(engine, options, err))
         return -1;
     bool has_tokenizer = options->tokenizer || metadata_find(&engine->checkpoint.metadata, "tokenizer.ggml.model");
     if (has_tokenizer && engine_open_tokenizer(engine, options, err))
+        return -1;
+    if (engine->checkpoint.n_tensors == 0)
+        return print_vocabulary(engine, options, err);
+    if (model_open(&engine->model, &engine->checkpoint, NULL, err))
         return -1;
     struct cache f16;
     if (cache_open(&f16, &engine->model.config, FORMAT_F16, err))

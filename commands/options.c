@@ -9,6 +9,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "kernels/kernels.h"
+
 enum kind { FLAG, INTEGER, NUMBER, TEXT, FORMAT, SEED, STOP };
 
 /* One row per option; `target` is where its value goes in struct options. */
@@ -182,7 +184,8 @@ int options_parse(struct options *options, int argc, char **argv, unsigned group
     }
     if (options->prompt && options->file)
         return error_set(err, "--prompt and --file exclude each other");
-    return 0;
+    struct kernels kernels;
+    return sampler_check(&options->sampler, err) || kernels_select(&kernels, options->isa, err) ? -1 : 0;
 }
 
 void options_print(unsigned groups)

@@ -150,7 +150,7 @@ static inline float32x4_t gelu_tanh_4(float32x4_t x)
  * error into a relative error of the result. */
 static inline float32x4_t gelu_4(float32x4_t x)
 {
-    static const float q[] = {-0x1.51fa9ap-6F, 0x1.cca786p-4F, -0x1.d38669p-3F, 0x1.88f992p-3F,
+    static const float q[] = {-0x1.51fa9ap-6F, 0x1.cca786p-4F, -0x1.d38690p-3F, 0x1.88f992p-3F,
                               -0x1.45aa8ap-4F, 0x1.8a0dbcp-4F, 0x1.410360p-4F,  0x1.c38a4ep-4F,
                               0x1.e9c39ep-4F,  0x1.ea3c9ep-4F};
     float32x4_t one = vdupq_n_f32(1.0F);
@@ -377,7 +377,7 @@ static float exp_sum(float *x, size_t n, float shift)
     return vaddvq_f32(sum);
 }
 
-void neon_rows(struct kernels *kernels)
+void rows_neon(struct kernels *kernels)
 {
     kernels->add = add;
     kernels->rms_norm = rms_norm;

@@ -17,7 +17,7 @@ const struct sampler_options sampler_defaults = {
     .seed = 1,
 };
 
-static int check(const struct sampler_options *o, struct error *err)
+int sampler_check(const struct sampler_options *o, struct error *err)
 {
     const struct {
         const char *name;
@@ -70,7 +70,7 @@ static double draw(uint64_t s[4])
 int sampler_open(struct sampler *sampler, const struct sampler_options *options, int vocab_size, struct error *err)
 {
     *sampler = (struct sampler){.options = *options, .vocab_size = vocab_size};
-    if (check(options, err))
+    if (sampler_check(options, err))
         return -1;
     uint64_t state = options->seed;
     for (int i = 0; i < 4; i++)

@@ -37,7 +37,10 @@ struct sampler {
     int64_t n_recent;             /* tokens ever accepted */
 };
 
-/* Options out of range are an error that names them. */
+/* Options out of range are an error that names the option, what was found and what is allowed. */
+int sampler_check(const struct sampler_options *options, struct error *err);
+
+/* Checks the options, too. */
 int sampler_open(struct sampler *sampler, const struct sampler_options *options, int vocab_size,
                  struct error *err);
 void sampler_close(struct sampler *sampler);

@@ -69,7 +69,7 @@ START_TEST(real_vocabularies_give_the_text_back)
     struct bytes text = toy_random_text(toy.tokenizer, 1 << 20, 5);
     toy_round_trip(toy.tokenizer, (char *)text.data, text.size);
     free(text.data);
-    text = toy_shared("data/wikitext-2/test.txt");
+    text = toy_shared("data/novels/valid/Doyle_Micah_1889.txt");
     if (text.data)
         toy_round_trip(toy.tokenizer, (char *)text.data, text.size);
     free(text.data);
@@ -77,8 +77,8 @@ START_TEST(real_vocabularies_give_the_text_back)
 }
 END_TEST
 
-/* A quarter of a megabyte that is one piece of one letter, which takes hours when done pair by pair.
- * Processor time: other work on the machine must not fail this. */
+/* A quarter of a megabyte that is one piece of one letter, which takes hours when done pair by
+ * pair. Processor time: other work on the machine must not fail this. */
 START_TEST(long_runs_take_linear_time)
 {
     static const char *const units[] = {"a", " ",    "\n",           "=", "ab",
