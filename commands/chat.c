@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "commands/array.h"
 #include "commands/commands.h"
 #include "commands/engine.h"
 #include "commands/interrupt.h"
@@ -19,9 +20,7 @@ struct chat {
     struct sampler sampler;
     struct output output;
     const struct chat_family *family; /* NULL: the model has no template and continues plain text */
-    struct chat_turn *turns;          /* contents are owned */
-    size_t n_turns;
-    size_t capacity;
+    struct chat_turn *turns;          /* stb_ds array; so is every content */
     struct token_list fed; /* what the session holds, id by id */
     bool terminal;         /* a person types: prompts and notes */
     /* of the reply that is being written */
@@ -30,47 +29,41 @@ struct chat {
     struct error *err;
 };
 
-static int add_turn(struct chat *chat, enum chat_role role, const char *text, size_t length, struct error *err)
+/* Copies text[length]. */
+static void add_turn(struct chat *chat, enum chat_role role, const char *text, size_t length)
 {
-    if (chat->n_turns == chat->capacity) {
-        size_t capacity = chat->capacity ? 2 * chat->capacity : 16;
-        struct chat_turn *grown = realloc(chat->turns, capacity * sizeof *grown);
-        if (!grown)
-            return error_memory(err, "the conversation", capacity * sizeof *grown);
-        chat->turns = grown;
-        chat->capacity = capacity;
-    }
-    char *copy = malloc(length + 1);
-    if (!copy)
-        return error_memory(err, "a turn", length);
-    memcpy(copy, text, length);
+    char *copy = NULL;
+    memcpy(arraddnptr(copy, length + 1), text, length); /* one more, so that it is never NULL */
     copy[length] = '\0';
-    chat->turns[chat->n_turns++] = (struct chat_turn){role, {copy, length}};
-    return 0;
+    struct chat_turn turn = {role, {copy, length}};
+    arrput(chat->turns, turn);
 }
 
-static void drop_turns(struct chat *chat, size_t keep)
+static void drop_turns(struct chat *chat)
 {
-    while (chat->n_turns > keep)
-        free((char *)(uintptr_t)chat->turns[--chat->n_turns].content.bytes);
+    while (arrlen(chat->turns) > 0) {
+        char *copy = (char *)(uintptr_t)arrpop(chat->turns).content.bytes;
+        arrfree(copy);
+    }
 }
 
 /* From the beginning again, with the system message if there is one. */
-static int reset(struct chat *chat, struct error *err)
+static void reset(struct chat *chat)
 {
-    drop_turns(chat, 0);
+    drop_turns(chat);
     const char *system = chat->options->system;
-    return system ? add_turn(chat, CHAT_SYSTEM, system, strlen(system), err) : 0;
+    if (system)
+        add_turn(chat, CHAT_SYSTEM, system, strlen(system));
 }
 
 /* The conversation without a template: its turns as paragraphs. */
 static int render_plain(const struct chat *chat, struct token_list *ids, struct error *err)
 {
     struct encode_options encode = {.add_special = true};
-    for (size_t i = 0; i < chat->n_turns; i++) {
+    for (ptrdiff_t i = 0; i < arrlen(chat->turns); i++) {
         struct text text = chat->turns[i].content;
         if (tokenizer_encode(chat->engine.tokenizer, text.bytes, text.length, encode, ids, err) ||
-            tokenizer_encode(chat->engine.tokenizer, "\n", 1, (struct encode_options){0}, ids, err))
+            tokenizer_encode(chat->engine.tokenizer, "\n\n", 2, (struct encode_options){0}, ids, err))
             return -1;
         encode.add_special = false;
     }
@@ -92,7 +85,7 @@ static bool on_token(void *context, int32_t id)
     chat->failed = stream_token(&chat->stream, id, chat->err) != 0 ||
                    token_list_add(&chat->fed, id, chat->err) != 0;
     /* Without a template a reply is a paragraph. */
-    bool ended = !chat->family && chat->stream.n_text > 0 && chat->stream.text[chat->stream.n_text - 1] == '\n';
+    bool ended = !chat->family && arrlen(chat->stream.text) > 0 && arrlast(chat->stream.text) == '\n';
     return !chat->failed && !ended && !chat->stream.stopped && !interrupt_seen();
 }
 
@@ -112,11 +105,13 @@ static size_t rewind_session(struct chat *chat, const struct token_list *ids)
 static int write_reply(struct chat *chat, const struct generate *run, struct error *err)
 {
     if (!chat->options->json) {
-        bool on_new_line = chat->stream.n_text > 0 && chat->stream.text[chat->stream.n_text - 1] == '\n';
+        bool on_new_line = arrlen(chat->stream.text) > 0 && arrlast(chat->stream.text) == '\n';
         return on_new_line ? 0 : output_write("\n", 1, err);
     }
     cJSON *object = cJSON_CreateObject();
-    cJSON_AddStringToObject(object, "reply", chat->stream.text ? chat->stream.text : "");
+    arrput(chat->stream.text, '\0');
+    cJSON_AddStringToObject(object, "reply", chat->stream.text);
+    (void)arrpop(chat->stream.text);
     cJSON_AddNumberToObject(object, "prompt_tokens", (double)run->prompt_tokens);
     cJSON_AddNumberToObject(object, "new_tokens", (double)run->new_tokens);
     cJSON_AddNumberToObject(object, "position", (double)chat->session.position);
@@ -150,15 +145,19 @@ static int generate_reply(struct chat *chat, const struct token_list *ids, struc
 static int reply(struct chat *chat, struct error *err)
 {
     struct token_list ids = {0};
-    int result = chat->family ? chat_render(chat->family, chat->engine.tokenizer, chat->turns, chat->n_turns, &ids, err)
+    int result = chat->family ? chat_render(chat->family, chat->engine.tokenizer, chat->turns, arrlenu(chat->turns), &ids, err)
                               : render_plain(chat, &ids, err);
     interrupt_clear();
     if (result == 0)
         result = stream_open(&chat->stream, chat->engine.tokenizer, chat->options, false, err);
     if (result == 0)
         result = generate_reply(chat, &ids, err);
-    if (result == 0)
-        result = add_turn(chat, CHAT_ASSISTANT, chat->stream.text ? chat->stream.text : "", chat->stream.n_text, err);
+    if (result == 0) {
+        size_t length = arrlenu(chat->stream.text);
+        while (!chat->family && length > 0 && chat->stream.text[length - 1] == '\n')
+            length--;
+        add_turn(chat, CHAT_ASSISTANT, length > 0 ? chat->stream.text : "", length);
+    }
     stream_close(&chat->stream);
     token_list_free(&ids);
     return result;
@@ -188,23 +187,27 @@ static enum line read_line(struct chat *chat, char **line, size_t *capacity, siz
 }
 
 /* A line that begins with a slash, where a person types. Returns 1 for /quit. */
-static int slash_command(struct chat *chat, const char *line, struct error *err)
+static int slash_command(struct chat *chat, const char *line)
 {
     if (strcmp(line, "/quit") == 0)
         return 1;
     if (strcmp(line, "/reset") == 0)
-        return reset(chat, err);
-    fprintf(stderr, "%s/help   this text\n/reset  begin again\n/quit   end (also Ctrl-D)\nCtrl-C  ends a reply; twice, the chat\n",
-            strcmp(line, "/help") == 0 ? "" : "unknown command\n");
+        reset(chat);
+    else
+        fprintf(stderr,
+                "%s/help   this text\n/reset  begin again\n/quit   end (also Ctrl-D)\n"
+                "Ctrl-C  ends a reply; twice, the chat\n",
+                strcmp(line, "/help") == 0 ? "" : "unknown command\n");
     return 0;
 }
 
 static int converse(struct chat *chat, struct error *err)
 {
+    reset(chat);
     char *line = NULL;
     size_t capacity = 0;
     size_t length = 0;
-    int result = reset(chat, err);
+    int result = 0;
     bool interrupted = false; /* the line before was */
     while (result == 0) {
         enum line kind = read_line(chat, &line, &capacity, &length);
@@ -222,7 +225,7 @@ static int converse(struct chat *chat, struct error *err)
         if (length == 0)
             continue;
         if (chat->terminal && line[0] == '/') {
-            result = slash_command(chat, line, err);
+            result = slash_command(chat, line);
             if (result == 1) {
                 result = EXIT_OK;
                 break;
@@ -236,7 +239,7 @@ static int converse(struct chat *chat, struct error *err)
             continue;
         }
         if (result == 0)
-            result = add_turn(chat, CHAT_USER, line, length, err);
+            add_turn(chat, CHAT_USER, line, length);
         if (result == 0)
             result = reply(chat, err);
     }
@@ -266,8 +269,8 @@ int command_chat(const struct options *options, struct error *err)
                          sampler_open(&chat.sampler, &options->sampler, chat.engine.model.config.vocab_size, err)
                      ? -1
                      : converse(&chat, err);
-    drop_turns(&chat, 0);
-    free(chat.turns);
+    drop_turns(&chat);
+    arrfree(chat.turns);
     token_list_free(&chat.fed);
     sampler_close(&chat.sampler);
     session_close(&chat.session);

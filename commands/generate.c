@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "commands/array.h"
 #include "commands/commands.h"
 #include "commands/engine.h"
 #include "commands/interrupt.h"
@@ -92,7 +93,8 @@ static int report(struct generation *g, const struct generate *run, struct error
     if (!g->options->json)
         return 0;
     cJSON *object = cJSON_CreateObject();
-    cJSON_AddStringToObject(object, "text", g->stream.text ? g->stream.text : "");
+    arrput(g->stream.text, '\0');
+    cJSON_AddStringToObject(object, "text", g->stream.text);
     cJSON_AddStringToObject(object, "end", g->end);
     cJSON_AddNumberToObject(object, "prompt_tokens", (double)run->prompt_tokens);
     cJSON_AddNumberToObject(object, "new_tokens", (double)run->new_tokens);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "commands/array.h"
 #include "commands/output.h"
 
 int stream_open(struct stream *stream, const struct tokenizer *tokenizer, const struct options *options,
@@ -21,24 +22,8 @@ int stream_open(struct stream *stream, const struct tokenizer *tokenizer, const 
 void stream_close(struct stream *stream)
 {
     free(stream->held);
-    free(stream->text);
+    arrfree(stream->text);
     *stream = (struct stream){0};
-}
-
-static int keep(struct stream *stream, const char *bytes, size_t n, struct error *err)
-{
-    if (stream->n_text + n + 1 > stream->text_capacity) {
-        size_t capacity = 2 * (stream->n_text + n + 1);
-        char *grown = realloc(stream->text, capacity);
-        if (!grown)
-            return error_memory(err, "the reply", capacity);
-        stream->text = grown;
-        stream->text_capacity = capacity;
-    }
-    memcpy(stream->text + stream->n_text, bytes, n);
-    stream->n_text += n;
-    stream->text[stream->n_text] = '\0';
-    return 0;
 }
 
 /* Lets the first n held bytes go. */
@@ -46,8 +31,7 @@ static int release(struct stream *stream, size_t n, struct error *err)
 {
     if (n == 0)
         return 0;
-    if (keep(stream, stream->held, n, err))
-        return -1;
+    memcpy(arraddnptr(stream->text, n), stream->held, n);
     if (!stream->options->json && output_write(stream->held, n, err))
         return -1;
     memmove(stream->held, stream->held + n, stream->n_held - n);

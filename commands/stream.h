@@ -15,9 +15,7 @@ struct stream {
     size_t n_held;
     size_t capacity;
     size_t longest_stop;
-    char *text; /* all that was let go so far, NUL-terminated; NULL: nothing yet */
-    size_t n_text;
-    size_t text_capacity;
+    char *text; /* all that was let go so far (stb_ds array) */
     bool stopped; /* a stop text came */
 };
 

@@ -10,7 +10,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-build='gcc make pkg-config libc6-dev libpcre2-dev libcjson-dev'
+build='gcc make pkg-config libc6-dev libpcre2-dev libcjson-dev libstb-dev'
 check='check'
 develop='clang libclang-rt-dev libomp-dev clang-format shellcheck'
 python='python3-venv'
