@@ -41,6 +41,14 @@ static size_t round_up(size_t bytes)
     return (bytes + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
 }
 
+/* The next part of `base`, which takes `bytes` bytes from *at on; NULL when base is. */
+static void *take(uint8_t *base, size_t *at, size_t bytes)
+{
+    void *part = base ? base + *at : NULL;
+    *at += round_up(bytes);
+    return part;
+}
+
 /* Lays the scratch out over `base` (NULL: only measure) and returns its size. Every count is bounded by
  * int products far below SIZE_MAX once cols and tokens passed workspace_reserve. */
 static size_t scratch_layout(struct thread_scratch *s, uint8_t *base, size_t cols, size_t tokens)
@@ -49,22 +57,14 @@ static size_t scratch_layout(struct thread_scratch *s, uint8_t *base, size_t col
     size_t q = panel * CHUNK_Q8 > cols ? panel * CHUNK_Q8 : cols;
     size_t row = panel * CHUNK_F32 > cols ? panel * CHUNK_F32 : cols;
     size_t at = 0;
-    s->q = (int8_t *)(base + at);
-    at += round_up(q);
-    s->scale = (float *)(void *)(base + at);
-    at += round_up(q / MIN_GROUP * sizeof(float));
-    s->min = (float *)(void *)(base + at);
-    at += round_up(q / MIN_GROUP * sizeof(float));
-    s->row = (float *)(void *)(base + at);
-    at += round_up(row * sizeof(float));
-    s->panel = base + at;
-    at += round_up(panel * CHUNK_F32 * sizeof(float));
-    s->scale_t = (float *)(void *)(base + at);
-    at += round_up(panel * CHUNK_Q8 / MIN_GROUP * sizeof(float));
-    s->min_t = (float *)(void *)(base + at);
-    at += round_up(panel * CHUNK_Q8 / MIN_GROUP * sizeof(float));
-    s->y = (float *)(void *)(base + at);
-    at += round_up(PANELS * panel * tokens * sizeof(float));
+    s->q = take(base, &at, q);
+    s->scale = take(base, &at, q / MIN_GROUP * sizeof(float));
+    s->min = take(base, &at, q / MIN_GROUP * sizeof(float));
+    s->row = take(base, &at, row * sizeof(float));
+    s->panel = take(base, &at, panel * CHUNK_F32 * sizeof(float));
+    s->scale_t = take(base, &at, panel * CHUNK_Q8 / MIN_GROUP * sizeof(float));
+    s->min_t = take(base, &at, panel * CHUNK_Q8 / MIN_GROUP * sizeof(float));
+    s->y = take(base, &at, PANELS * panel * tokens * sizeof(float));
     return at;
 }
 

@@ -75,6 +75,22 @@ static void check_top_tokens(const struct fixture *fixture, const float *logits)
             fixture_argmax(fixture->expected + (size_t)t * (size_t)vocab_size, vocab_size));
 }
 
+/* The last layer does less when only the last token's logits are wanted; they are the same. */
+static void check_last_logits(const struct fixture *fixture, const float *all)
+{
+    struct error err;
+    struct session session;
+    size_t vocab_size = (size_t)fixture->model.config.vocab_size;
+    const float *row = all + (size_t)(fixture->n - 1) * vocab_size;
+    ck_assert_int_eq(session_open(&session, &fixture->model, FORMAT_F32, &err), 0);
+    ck_assert_int_eq(session_feed(&session, fixture->ids, fixture->n, NULL, &err), 0);
+    if (is_scalar(fixture->model.kernels.name))
+        ck_assert_mem_eq(session.logits, row, vocab_size * sizeof *row);
+    double difference = fixture_difference(fixture, session.logits, row, vocab_size);
+    ck_assert_double_le(difference, batch_tolerance);
+    session_close(&session);
+}
+
 START_TEST(test_reference)
 {
     for (int i = 0; kernels_available(i); i++) {
@@ -93,7 +109,7 @@ START_TEST(test_reference)
             check_same(&fixture, threads == 2 ? "2 threads" : "3 threads", other, logits);
             free(other);
         }
-        static const int batches[] = {1, 7, 64};
+        static const int batches[] = {1, 7};
         for (size_t b = 0; b < sizeof batches / sizeof batches[0]; b++) {
             float *other = feed(&fixture, FORMAT_F32, batches[b]);
             if (is_scalar(isa))
@@ -103,6 +119,7 @@ START_TEST(test_reference)
             check_top_tokens(&fixture, other);
             free(other);
         }
+        check_last_logits(&fixture, logits);
         free(logits);
         fixture_close(&fixture);
     }
@@ -118,14 +135,10 @@ START_TEST(test_f16_cache)
         float *logits = feed(&fixture, FORMAT_F16, fixture.n);
         check_close(&fixture, "f16 cache", logits, fixture.expected, f16_tolerance);
         parallel_set_threads(3);
-        float *other = feed(&fixture, FORMAT_F16, fixture.n);
-        check_same(&fixture, "f16 cache, 3 threads", other, logits);
-        free(other);
-        other = feed(&fixture, FORMAT_F16, 7);
+        float *other = feed(&fixture, FORMAT_F16, 31);
         if (is_scalar(kernels_available(i)))
             check_same(&fixture, "f16 cache, batches", other, logits);
-        else
-            check_close(&fixture, "f16 cache, batches", other, logits, f16_tolerance);
+        check_close(&fixture, "f16 cache, batches", other, fixture.expected, f16_tolerance);
         free(other);
         free(logits);
         fixture_close(&fixture);
@@ -170,34 +183,8 @@ START_TEST(test_truncate)
         struct fixture fixture;
         fixture_open(&fixture, models[_i], models[_i], kernels_available(i));
         float *expected = feed(&fixture, FORMAT_F32, fixture.n);
-        check_truncate(&fixture, FORMAT_F32, 0, expected);
-        check_truncate(&fixture, FORMAT_F32, 1, expected);
-        check_truncate(&fixture, FORMAT_F32, 41, expected);
+        check_truncate(&fixture, FORMAT_F32, _i % 2 == 0 ? 0 : 41, expected);
         free(expected);
-        fixture_close(&fixture);
-    }
-}
-END_TEST
-
-/* The last layer does less when only the last token's logits are wanted; they are the same. */
-START_TEST(test_last_logits)
-{
-    struct error err;
-    for (int i = 0; kernels_available(i); i++) {
-        struct fixture fixture;
-        fixture_open(&fixture, models[_i], models[_i], kernels_available(i));
-        size_t vocab_size = (size_t)fixture.model.config.vocab_size;
-        float *all = feed(&fixture, FORMAT_F32, fixture.n);
-        const float *row = all + (size_t)(fixture.n - 1) * vocab_size;
-        struct session session;
-        ck_assert_int_eq(session_open(&session, &fixture.model, FORMAT_F32, &err), 0);
-        ck_assert_int_eq(session_feed(&session, fixture.ids, fixture.n, NULL, &err), 0);
-        if (is_scalar(fixture.model.kernels.name))
-            ck_assert_mem_eq(session.logits, row, vocab_size * sizeof *row);
-        ck_assert_double_le(fixture_difference(&fixture, session.logits, row, vocab_size),
-                            batch_tolerance);
-        session_close(&session);
-        free(all);
         fixture_close(&fixture);
     }
 }
@@ -278,7 +265,6 @@ Suite *forward_suite(void)
     tcase_add_loop_test(tcase, test_reference, 0, N_MODELS);
     tcase_add_loop_test(tcase, test_f16_cache, 0, N_MODELS);
     tcase_add_loop_test(tcase, test_truncate, 0, N_MODELS);
-    tcase_add_loop_test(tcase, test_last_logits, 0, N_MODELS);
     tcase_add_test(tcase, test_containers);
     tcase_add_loop_test(tcase, test_long_text, 0, 3);
     suite_add_tcase(suite, tcase);

@@ -1,0 +1,149 @@
+/* test_conversation: chat, quantize and Ctrl-C through the program itself. */
+#include <check.h>
+#include <cjson/cJSON.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/program.h"
+#include "tests/suites.h"
+#include "tests/support.h"
+
+#define TINY "tests/data/llama.gguf"
+
+enum { MAX_ARGUMENTS = 16 };
+
+static struct program run(const char *const *arguments, const char *input)
+{
+    struct program program = {.arguments = arguments, .input = input};
+    program_run(&program);
+    ck_assert_msg(program.status == 0, "exit code %d: %s", program.status, program.err);
+    return program;
+}
+
+static int count_lines(const char *text)
+{
+    int n = 0;
+    for (; *text; text++)
+        n += *text == '\n';
+    return n;
+}
+
+START_TEST(chat_answers_every_line_and_prints_replies_only)
+{
+    const char *const arguments[] = {"chat", "-m", TINY, "-n", "8", "--seed", "1", "--json", NULL};
+    struct program program = run(arguments, "hello\n\nhow are you?\n");
+    ck_assert_int_eq(count_lines(program.out), 2); /* an empty line is no turn */
+    ck_assert_str_eq(program.err, "");
+    cJSON *first = cJSON_Parse(program.out);
+    ck_assert(cJSON_IsString(cJSON_GetObjectItem(first, "reply")));
+    cJSON *second = cJSON_Parse(strchr(program.out, '\n') + 1);
+    /* The second turn computes what is new, not the whole conversation. */
+    double fed = cJSON_GetObjectItem(second, "prompt_tokens")->valuedouble;
+    double held = cJSON_GetObjectItem(second, "position")->valuedouble;
+    ck_assert_double_lt(fed, held - cJSON_GetObjectItem(first, "prompt_tokens")->valuedouble + 1);
+    cJSON_Delete(first);
+    cJSON_Delete(second);
+    program_free(&program);
+}
+END_TEST
+
+START_TEST(chat_of_nothing_says_nothing)
+{
+    const char *const arguments[] = {"chat", "-m", TINY, NULL};
+    struct program program = run(arguments, "");
+    ck_assert_str_eq(program.out, "");
+    program_free(&program);
+}
+END_TEST
+
+/* Type, the largest relative squared error of a random matrix in it (half a step of a uniform quantiser
+ * with so many bits over a Gaussian, with room for the rows that fall back), and its name in info. */
+static const struct {
+    const char *type;
+    double error;
+    const char *name;
+} types[] = {
+    {"f16", 1e-6, "F16"}, {"bf16", 1e-5, "BF16"}, {"q8_0", 1e-4, "Q8_0"},
+    {"q4_0", 2e-2, "Q4_0"}, {"Q4_K", 1e-2, "Q8_0"}, {"q6_k", 1e-3, "Q8_0"}, /* no K block divides its rows */
+};
+
+START_TEST(quantize_writes_a_model_that_runs)
+{
+    scratch_make();
+    char out[256];
+    snprintf(out, sizeof out, "%s", scratch_path("out.gguf"));
+    const char *const arguments[] = {"quantize", TINY, out, types[_i].type, "--json", NULL};
+    struct program program = run(arguments, NULL);
+    cJSON *report = cJSON_Parse(program.out);
+    double error = cJSON_GetObjectItem(report, "relative_squared_error")->valuedouble;
+    ck_assert_double_gt(error, 0);
+    ck_assert_double_lt(error, types[_i].error);
+    cJSON_Delete(report);
+    program_free(&program);
+
+    const char *const info[] = {"info", "-m", out, "--json", NULL};
+    program = run(info, NULL);
+    cJSON *object = cJSON_Parse(program.out);
+    ck_assert_ptr_nonnull(cJSON_GetObjectItem(cJSON_GetObjectItem(object, "formats"), types[_i].name));
+    cJSON_Delete(object);
+    program_free(&program);
+
+    const char *const generate[] = {"generate", "-m", out, "-p", "hello", "-n", "4", "--seed", "1", "--json", NULL};
+    program = run(generate, NULL);
+    object = cJSON_Parse(program.out);
+    ck_assert_double_eq(cJSON_GetObjectItem(object, "new_tokens")->valuedouble, 4);
+    cJSON_Delete(object);
+    program_free(&program);
+    ck_assert_int_ne(access(scratch_path("out.gguf.part"), F_OK), 0);
+    scratch_remove();
+}
+END_TEST
+
+START_TEST(interrupt_keeps_the_text_and_is_code_130)
+{
+    const char *path = getenv("LONGHAND_PROGRAM");
+    path = path ? path : "./longhand";
+    int ends[2];
+    ck_assert_int_eq(pipe(ends), 0);
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
+    posix_spawn_file_actions_addclose(&actions, ends[0]);
+    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    char *arguments[] = {"longhand", "generate", "-m", TINY, "-p", "hello", "-q", NULL};
+    extern char **environ;
+    pid_t child;
+    ck_assert_int_eq(posix_spawn(&child, path, &actions, NULL, arguments, environ), 0);
+    posix_spawn_file_actions_destroy(&actions);
+    close(ends[1]);
+    char text[4096];
+    ck_assert_int_gt(read(ends[0], text, 1), 0); /* the reply has begun */
+    kill(child, SIGINT);
+    while (read(ends[0], text, sizeof text) > 0)
+        continue;
+    int status;
+    waitpid(child, &status, 0);
+    close(ends[0]);
+    ck_assert(WIFEXITED(status));
+    ck_assert_int_eq(WEXITSTATUS(status), 130);
+}
+END_TEST
+
+Suite *conversation_suite(void)
+{
+    Suite *suite = suite_create("conversation");
+    TCase *tcase = tcase_create("program");
+    tcase_set_timeout(tcase, 60);
+    tcase_add_test(tcase, chat_answers_every_line_and_prints_replies_only);
+    tcase_add_test(tcase, chat_of_nothing_says_nothing);
+    tcase_add_loop_test(tcase, quantize_writes_a_model_that_runs, 0, sizeof types / sizeof types[0]);
+    tcase_add_test(tcase, interrupt_keeps_the_text_and_is_code_130);
+    suite_add_tcase(suite, tcase);
+    return suite;
+}
