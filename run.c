@@ -55,7 +55,8 @@ int main(int argc, char **argv)
         error_set(&err, "no command (see longhand --help)");
         return fail(&err, EXIT_USAGE);
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        strcmp(argv[1], "help") == 0) {
         print_help();
         return finish_output();
     }

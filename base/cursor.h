@@ -1,7 +1,7 @@
 /* cursor: a bounded reader of little-endian bytes from outside.
  *
- * The first failure sticks, with its byte offset; every read after it returns zero, so a parser reads
- * a whole record and tests `failed` once. */
+ * The first failure sticks, with its byte offset; every read after it returns zero, so a parser
+ * reads a whole record and tests `failed` once. */
 #ifndef LONGHAND_BASE_CURSOR_H
 #define LONGHAND_BASE_CURSOR_H
 

@@ -61,7 +61,8 @@ struct metadata {
 };
 
 /* Appends an entry. Fails only for want of memory. */
-int metadata_add(struct metadata *metadata, struct text key, struct metadata_value value, struct error *err);
+int metadata_add(struct metadata *metadata, struct text key, struct metadata_value value,
+                 struct error *err);
 
 /* Sorts by key, so that look-ups work; fails on a key that occurs twice. */
 int metadata_sort(struct metadata *metadata, struct error *err);
@@ -74,22 +75,24 @@ const struct metadata_value *metadata_find(const struct metadata *metadata, cons
 enum presence { REQUIRED, OPTIONAL };
 
 /* Typed look-ups: an absent OPTIONAL key leaves *out as it was; an absent REQUIRED key, a value of
- * another type or out of the C type's range is an error that names key, found and expected. Any integer
- * type of the file will do for the integer forms, f32 and f64 for metadata_double. */
-int metadata_u64(const struct metadata *metadata, const char *key, enum presence presence, uint64_t *out,
-                 struct error *err);
+ * another type or out of the C type's range is an error that names key, found and expected. Any
+ * integer type of the file will do for the integer forms, f32 and f64 for metadata_double. */
+int metadata_u64(const struct metadata *metadata, const char *key, enum presence presence,
+                 uint64_t *out, struct error *err);
 /* As metadata_u64, and the value must lie in [min, max]. */
-int metadata_int(const struct metadata *metadata, const char *key, enum presence presence, int min, int max,
-                 int *out, struct error *err);
-int metadata_double(const struct metadata *metadata, const char *key, enum presence presence, double *out,
-                    struct error *err);
-int metadata_bool(const struct metadata *metadata, const char *key, enum presence presence, bool *out,
-                  struct error *err);
-int metadata_text(const struct metadata *metadata, const char *key, enum presence presence, struct text *out,
-                  struct error *err);
-/* An array whose items have type `item`: a cursor over its bytes and the number of items (0 when absent). */
+int metadata_int(const struct metadata *metadata, const char *key, enum presence presence, int min,
+                 int max, int *out, struct error *err);
+int metadata_double(const struct metadata *metadata, const char *key, enum presence presence,
+                    double *out, struct error *err);
+int metadata_bool(const struct metadata *metadata, const char *key, enum presence presence,
+                  bool *out, struct error *err);
+int metadata_text(const struct metadata *metadata, const char *key, enum presence presence,
+                  struct text *out, struct error *err);
+/* An array whose items have type `item`: a cursor over its bytes and the number of items (0 when
+ * absent). */
 int metadata_array(const struct metadata *metadata, const char *key, enum presence presence,
-                   enum metadata_type item, struct cursor *items, uint64_t *count, struct error *err);
+                   enum metadata_type item, struct cursor *items, uint64_t *count,
+                   struct error *err);
 
 /* The next string of a string array. */
 struct text metadata_next_text(struct cursor *items);

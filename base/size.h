@@ -20,8 +20,8 @@ static inline bool size_add(size_t a, size_t b, size_t *out)
 
 enum { CACHE_LINE = 64 };
 
-/* An uninitialised array of n items, aligned to a cache line; NULL when n * item overflows or memory
- * is short. n = 0 gives a valid pointer. Release with free(). */
+/* An uninitialised array of n items, aligned to a cache line; NULL when n * item overflows or
+ * memory is short. n = 0 gives a valid pointer. Release with free(). */
 static inline void *size_alloc(size_t n, size_t item)
 {
     size_t bytes;

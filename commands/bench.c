@@ -65,7 +65,8 @@ static int compare_doubles(const void *a, const void *b)
 }
 
 /* Seconds that one run takes; ids are arbitrary but fixed. */
-static int run_once(struct bench *bench, int depth, int tokens, bool generation, double *seconds, struct error *err)
+static int run_once(struct bench *bench, int depth, int tokens, bool generation, double *seconds,
+                    struct error *err)
 {
     const struct model *model = &bench->engine.model;
     struct session session;
@@ -89,7 +90,8 @@ static int run_once(struct bench *bench, int depth, int tokens, bool generation,
     return result;
 }
 
-static int run_test(struct bench *bench, const char *name, int tokens, bool generation, struct error *err)
+static int run_test(struct bench *bench, const char *name, int tokens, bool generation,
+                    struct error *err)
 {
     const struct options *o = bench->options;
     const struct model *model = &bench->engine.model;
@@ -111,17 +113,19 @@ static int run_test(struct bench *bench, const char *name, int tokens, bool gene
             cJSON_AddNumberToObject(object, "tokens", tokens);
             cJSON_AddNumberToObject(object, "depth", o->bench_depth);
             cJSON_AddNumberToObject(object, "tokens_per_second", speed);
-            cJSON_AddItemToObject(object, "seconds", cJSON_CreateDoubleArray(seconds, o->repetitions));
+            cJSON_AddItemToObject(object, "seconds",
+                                  cJSON_CreateDoubleArray(seconds, o->repetitions));
             cJSON_AddStringToObject(object, "isa", model->kernels.name);
             cJSON_AddNumberToObject(object, "threads", parallel_threads());
             cJSON_AddNumberToObject(object, "bytes_per_second", bytes);
             cJSON_AddNumberToObject(object, "machine_bytes_per_second", bench->bandwidth);
             result = output_json(object, err);
         } else {
-            printf("%-10s %6d tokens at depth %-6d %9.1f tokens/s", name, tokens, o->bench_depth, speed);
+            printf("%-10s %6d tokens at depth %-6d %9.1f tokens/s", name, tokens, o->bench_depth,
+                   speed);
             if (generation)
-                printf("  %.1f GB/s of weights, %.0f %% of the %.1f GB/s that memory gives", bytes / 1e9,
-                       100 * bytes / bench->bandwidth, bench->bandwidth / 1e9);
+                printf("  %.1f GB/s of weights, %.0f %% of the %.1f GB/s that memory gives",
+                       bytes / 1e9, 100 * bytes / bench->bandwidth, bench->bandwidth / 1e9);
             result = output_write("\n", 1, err);
         }
     }
@@ -134,9 +138,11 @@ static int bench_model(struct bench *bench, struct error *err)
     const struct options *o = bench->options;
     parallel_set_threads(o->threads > 0 ? o->threads : parallel_default_threads());
     if (engine_open_checkpoint(&bench->engine, o, err) ||
-        model_open(&bench->engine.model, &bench->engine.checkpoint, o->isa, err) || measure_bandwidth(bench, err))
+        model_open(&bench->engine.model, &bench->engine.checkpoint, o->isa, err) ||
+        measure_bandwidth(bench, err))
         return -1;
-    output_note(&bench->output, "%s kernels, %d threads", bench->engine.model.kernels.name, parallel_threads());
+    output_note(&bench->output, "%s kernels, %d threads", bench->engine.model.kernels.name,
+                parallel_threads());
     if (o->bench_prompt > 0 && run_test(bench, "prompt", o->bench_prompt, false, err))
         return -1;
     if (o->bench_generate > 0 && run_test(bench, "generation", o->bench_generate, true, err))

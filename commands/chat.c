@@ -21,8 +21,8 @@ struct chat {
     struct output output;
     const struct chat_family *family; /* NULL: the model has no template and continues plain text */
     struct chat_turn *turns;          /* stb_ds array; so is every content */
-    struct token_list fed; /* what the session holds, id by id */
-    bool terminal;         /* a person types: prompts and notes */
+    struct token_list fed;            /* what the session holds, id by id */
+    bool terminal;                    /* a person types: prompts and notes */
     /* of the reply that is being written */
     struct stream stream;
     bool failed;
@@ -63,7 +63,8 @@ static int render_plain(const struct chat *chat, struct token_list *ids, struct 
     for (ptrdiff_t i = 0; i < arrlen(chat->turns); i++) {
         struct text text = chat->turns[i].content;
         if (tokenizer_encode(chat->engine.tokenizer, text.bytes, text.length, encode, ids, err) ||
-            tokenizer_encode(chat->engine.tokenizer, "\n\n", 2, (struct encode_options){0}, ids, err))
+            tokenizer_encode(chat->engine.tokenizer, "\n\n", 2, (struct encode_options){0}, ids,
+                             err))
             return -1;
         encode.add_special = false;
     }
@@ -85,15 +86,17 @@ static bool on_token(void *context, int32_t id)
     chat->failed = stream_token(&chat->stream, id, chat->err) != 0 ||
                    token_list_add(&chat->fed, id, chat->err) != 0;
     /* Without a template a reply is a paragraph. */
-    bool ended = !chat->family && arrlen(chat->stream.text) > 0 && arrlast(chat->stream.text) == '\n';
+    bool ended =
+        !chat->family && arrlen(chat->stream.text) > 0 && arrlast(chat->stream.text) == '\n';
     return !chat->failed && !ended && !chat->stream.stopped && !interrupt_seen();
 }
 
-/* Takes back what the session holds beyond the prefix that it shares with the conversation, so that only what
- * is new is computed; one token at least remains to be fed, for its logits. */
+/* Takes back what the session holds beyond the prefix that it shares with the conversation, so that
+ * only what is new is computed; one token at least remains to be fed, for its logits. */
 static size_t rewind_session(struct chat *chat, const struct token_list *ids)
 {
-    size_t held = (size_t)chat->session.position < chat->fed.n ? (size_t)chat->session.position : chat->fed.n;
+    size_t held =
+        (size_t)chat->session.position < chat->fed.n ? (size_t)chat->session.position : chat->fed.n;
     size_t same = 0;
     while (same < held && same + 1 < ids->n && chat->fed.ids[same] == ids->ids[same])
         same++;
@@ -136,16 +139,19 @@ static int generate_reply(struct chat *chat, const struct token_list *ids, struc
         stream_end(&chat->stream, err) || write_reply(chat, &run, err))
         return -1;
     if (chat->options->verbose)
-        output_note(&chat->output, "prompt %lld tokens in %.2f s; new %lld tokens in %.2f s; %lld tokens in the cache",
-                    (long long)run.prompt_tokens, run.prompt_seconds, (long long)run.new_tokens, run.new_seconds,
-                    (long long)chat->session.position);
+        output_note(
+            &chat->output,
+            "prompt %lld tokens in %.2f s; new %lld tokens in %.2f s; %lld tokens in the cache",
+            (long long)run.prompt_tokens, run.prompt_seconds, (long long)run.new_tokens,
+            run.new_seconds, (long long)chat->session.position);
     return 0;
 }
 
 static int reply(struct chat *chat, struct error *err)
 {
     struct token_list ids = {0};
-    int result = chat->family ? chat_render(chat->family, chat->engine.tokenizer, chat->turns, arrlenu(chat->turns), &ids, err)
+    int result = chat->family ? chat_render(chat->family, chat->engine.tokenizer, chat->turns,
+                                            arrlenu(chat->turns), &ids, err)
                               : render_plain(chat, &ids, err);
     interrupt_clear();
     if (result == 0)
@@ -233,7 +239,8 @@ static int converse(struct chat *chat, struct error *err)
             continue;
         }
         result = engine_check_text("your line", line, length, err);
-        if (result && chat->terminal) { /* a slip of the keyboard is no reason to lose the conversation */
+        if (result &&
+            chat->terminal) { /* a slip of the keyboard is no reason to lose the conversation */
             output_note(&chat->output, "%s", err->text);
             result = 0;
             continue;
@@ -250,10 +257,13 @@ static int converse(struct chat *chat, struct error *err)
 static int open_template(struct chat *chat, struct error *err)
 {
     struct text template = {0};
-    if (metadata_text(&chat->engine.checkpoint.metadata, "tokenizer.chat_template", OPTIONAL, &template, err))
+    if (metadata_text(&chat->engine.checkpoint.metadata, "tokenizer.chat_template", OPTIONAL,
+                      &template, err))
         return -1;
     if (template.length > 0)
-        return chat_recognise(&chat->family, template, err) ? error_prefix(err, "%s", chat->engine.checkpoint.path) : 0;
+        return chat_recognise(&chat->family, template, err)
+                   ? error_prefix(err, "%s", chat->engine.checkpoint.path)
+                   : 0;
     output_note(&chat->output, "%s has no chat template: it continues your lines as plain text",
                 chat->engine.checkpoint.path);
     return 0;
@@ -266,7 +276,8 @@ int command_chat(const struct options *options, struct error *err)
     interrupt_watch();
     int result = engine_open(&chat.engine, options, err) || open_template(&chat, err) ||
                          session_open(&chat.session, &chat.engine.model, options->kv_type, err) ||
-                         sampler_open(&chat.sampler, &options->sampler, chat.engine.model.config.vocab_size, err)
+                         sampler_open(&chat.sampler, &options->sampler,
+                                      chat.engine.model.config.vocab_size, err)
                      ? -1
                      : converse(&chat, err);
     drop_turns(&chat);

@@ -2,17 +2,21 @@
 #include "commands/commands.h"
 
 const struct command commands[] = {
-    {"generate", "[options]", "continue a text", OPTIONS_MODEL | OPTIONS_TEXT | OPTIONS_SAMPLING | OPTIONS_RUN | OPTIONS_COMMON,
-     0, command_generate},
+    {"generate", "[options]", "continue a text",
+     OPTIONS_MODEL | OPTIONS_TEXT | OPTIONS_SAMPLING | OPTIONS_RUN | OPTIONS_COMMON, 0,
+     command_generate},
     {"chat", "[options]", "talk with a model",
-     OPTIONS_MODEL | OPTIONS_CHAT | OPTIONS_SAMPLING | OPTIONS_RUN | OPTIONS_COMMON, 0, command_chat},
+     OPTIONS_MODEL | OPTIONS_CHAT | OPTIONS_SAMPLING | OPTIONS_RUN | OPTIONS_COMMON, 0,
+     command_chat},
     {"bench", "[options]", "measure prompt and generation speed",
      OPTIONS_MODEL | OPTIONS_BENCH | OPTIONS_RUN | OPTIONS_COMMON, 0, command_bench},
-    {"info", "[options]", "say what a model file is", OPTIONS_MODEL | OPTIONS_COMMON, 0, command_info},
-    {"tokenize", "[options]", "text to token ids, or back", OPTIONS_MODEL | OPTIONS_TEXT | OPTIONS_TOKENIZE | OPTIONS_COMMON,
-     0, command_tokenize},
-    {"quantize", "[options] IN OUT TYPE", "write a model in another format: f16 bf16 q8_0 q4_0 q4_k q6_k",
-     OPTIONS_COMMON, 3, command_quantize},
+    {"info", "[options]", "say what a model file is", OPTIONS_MODEL | OPTIONS_COMMON, 0,
+     command_info},
+    {"tokenize", "[options]", "text to token ids, or back",
+     OPTIONS_MODEL | OPTIONS_TEXT | OPTIONS_TOKENIZE | OPTIONS_COMMON, 0, command_tokenize},
+    {"quantize", "[options] IN OUT TYPE",
+     "write a model in another format: f16 bf16 q8_0 q4_0 q4_k q6_k", OPTIONS_COMMON, 3,
+     command_quantize},
 };
 
 const int n_commands = sizeof commands / sizeof commands[0];

@@ -29,8 +29,9 @@ static int find_shipped_model(char *path, size_t size, struct error *err)
         if (n > 0 && (size_t)n < size && access(path, R_OK) == 0)
             return 0;
     }
-    return error_set(err, "no model given (-m), and %s is neither in %s/models nor in %s/../share/longhand",
-                     shipped_model, executable, executable);
+    return error_set(
+        err, "no model given (-m), and %s is neither in %s/models nor in %s/../share/longhand",
+        shipped_model, executable, executable);
 }
 
 int engine_open_checkpoint(struct engine *engine, const struct options *options, struct error *err)
@@ -54,7 +55,8 @@ int engine_open_tokenizer(struct engine *engine, const struct options *options, 
     if (options->tokenizer)
         return open_tokenizer_file(engine, options->tokenizer, err);
     if (!metadata_find(&engine->checkpoint.metadata, "tokenizer.ggml.model"))
-        return error_set(err, "%s: holds no tokenizer; name its file with --tokenizer", engine->checkpoint.path);
+        return error_set(err, "%s: holds no tokenizer; name its file with --tokenizer",
+                         engine->checkpoint.path);
     return tokenizer_open(&engine->tokenizer, &engine->checkpoint.metadata, err);
 }
 
@@ -67,8 +69,9 @@ int engine_open(struct engine *engine, const struct options *options, struct err
         engine_open_tokenizer(engine, options, err))
         return -1;
     if (tokenizer_size(engine->tokenizer) > engine->model.config.vocab_size)
-        return error_set(err, "%s: the tokenizer has %d tokens, the embedding %d rows", engine->checkpoint.path,
-                         (int)tokenizer_size(engine->tokenizer), engine->model.config.vocab_size);
+        return error_set(err, "%s: the tokenizer has %d tokens, the embedding %d rows",
+                         engine->checkpoint.path, (int)tokenizer_size(engine->tokenizer),
+                         engine->model.config.vocab_size);
     return 0;
 }
 
@@ -137,15 +140,18 @@ int engine_check_text(const char *name, const char *text, size_t length, struct 
     size_t valid = utf8_valid_prefix(text, length);
     if (valid == length)
         return 0;
-    return error_set(err, "%s: byte %zu is 0x%02x, which begins no UTF-8 character: expected UTF-8 text", name, valid,
-                     (unsigned)(unsigned char)text[valid]);
+    return error_set(err,
+                     "%s: byte %zu is 0x%02x, which begins no UTF-8 character: expected UTF-8 text",
+                     name, valid, (unsigned)(unsigned char)text[valid]);
 }
 
 int engine_read_text(const struct options *options, char **text, size_t *length, struct error *err)
 {
     if (read_text(options, text, length, err))
         return -1;
-    const char *name = options->prompt ? "--prompt" : options->file ? options->file : "standard input";
+    const char *name = options->prompt ? "--prompt"
+                       : options->file ? options->file
+                                       : "standard input";
     if (engine_check_text(name, *text, *length, err) == 0)
         return 0;
     free(*text);

@@ -21,8 +21,9 @@ int engine_open_tokenizer(struct engine *engine, const struct options *options, 
 int engine_open(struct engine *engine, const struct options *options, struct error *err);
 void engine_close(struct engine *engine); /* accepts a zeroed or half-open struct */
 
-/* The text that -p, -f or standard input give; free it. An empty -f is an error, and so is what is not
- * UTF-8; an empty -p is not. On a terminal standard input is not waited for: no text is an error. */
+/* The text that -p, -f or standard input give; free it. An empty -f is an error, and so is what is
+ * not UTF-8; an empty -p is not. On a terminal standard input is not waited for: no text is an
+ * error. */
 int engine_read_text(const struct options *options, char **text, size_t *length, struct error *err);
 
 /* Fails where text[length] is not UTF-8, naming it `name`, the byte and its offset. */

@@ -18,7 +18,7 @@ struct generation {
     struct token_list prompt;
     const struct options *options;
     const char *end; /* why the text ended: "length", "end of text", "stop text", "interrupted" */
-    bool continues;     /* there is a prompt that the text goes on from */
+    bool continues;  /* there is a prompt that the text goes on from */
     bool past_training; /* said once */
     struct error *err;
     bool failed;
@@ -40,7 +40,8 @@ static void note_training_length(struct generation *g)
     if (g->past_training || train_length == 0 || g->session.position < train_length)
         return;
     g->past_training = true;
-    output_note(&g->output, "past the training length of %d tokens: going on with true positions", train_length);
+    output_note(&g->output, "past the training length of %d tokens: going on with true positions",
+                train_length);
 }
 
 static bool on_token(void *context, int32_t id)
@@ -70,7 +71,8 @@ static int encode_prompt(struct generation *g, struct error *err)
     free(text);
     g->continues = length > 0;
     if (result == 0 && g->prompt.n == 0)
-        return error_set(err, "the prompt is empty, and this model has no token that begins a text");
+        return error_set(err,
+                         "the prompt is empty, and this model has no token that begins a text");
     return result;
 }
 
@@ -85,11 +87,12 @@ static int report(struct generation *g, const struct generate *run, struct error
     double new = speed(run->new_tokens, run->new_seconds);
     if (g->options->verbose)
         output_note(&g->output,
-                    "prompt %lld tokens, %.1f tokens/s; new %lld tokens, %.1f tokens/s; ended: %s; seed %llu; %s, %d "
+                    "prompt %lld tokens, %.1f tokens/s; new %lld tokens, %.1f tokens/s; ended: %s; "
+                    "seed %llu; %s, %d "
                     "threads; %.1f MB beyond the weights",
                     (long long)run->prompt_tokens, prompt, (long long)run->new_tokens, new, g->end,
-                    (unsigned long long)g->options->sampler.seed, g->engine.model.kernels.name, parallel_threads(),
-                    (double)session_bytes(&g->session) / 1e6);
+                    (unsigned long long)g->options->sampler.seed, g->engine.model.kernels.name,
+                    parallel_threads(), (double)session_bytes(&g->session) / 1e6);
     if (!g->options->json)
         return 0;
     cJSON *object = cJSON_CreateObject();
@@ -112,7 +115,8 @@ static int open_all(struct generation *g, struct error *err)
 {
     return engine_open(&g->engine, g->options, err) || encode_prompt(g, err) ||
                    session_open(&g->session, &g->engine.model, g->options->kv_type, err) ||
-                   sampler_open(&g->sampler, &g->options->sampler, g->engine.model.config.vocab_size, err) ||
+                   sampler_open(&g->sampler, &g->options->sampler,
+                                g->engine.model.config.vocab_size, err) ||
                    stream_open(&g->stream, g->engine.tokenizer, g->options, g->continues, err)
                ? -1
                : 0;

@@ -26,8 +26,8 @@ static void position_text(const struct model *model, char *text, size_t size)
     const struct config *c = &model->config;
     const struct position *p = &model->positions[0];
     if (p->rotated > 0)
-        snprintf(text, size, "%s, base %g, %d of %d dimensions, %s", p->scheme->name, c->rope_base, p->rotated,
-                 c->head_dim, p->pairs == ROPE_INTERLEAVED ? "interleaved" : "halves");
+        snprintf(text, size, "%s, base %g, %d of %d dimensions, %s", p->scheme->name, c->rope_base,
+                 p->rotated, c->head_dim, p->pairs == ROPE_INTERLEAVED ? "interleaved" : "halves");
     else if (p->slope)
         snprintf(text, size, "%s, max bias %g", p->scheme->name, (double)c->alibi_max_bias);
     else if (p->limit < INT64_MAX)
@@ -66,7 +66,8 @@ static int print_json(const struct engine *engine, const struct cache *f16, stru
     cJSON_AddNumberToObject(object, "head_dim", c->head_dim);
     cJSON_AddStringToObject(object, "position", position);
     cJSON_AddNumberToObject(object, "training_length", c->train_length);
-    cJSON_AddNumberToObject(object, "cache_bytes_per_token", (double)cache_block_bytes(f16) / CACHE_BLOCK);
+    cJSON_AddNumberToObject(object, "cache_bytes_per_token",
+                            (double)cache_block_bytes(f16) / CACHE_BLOCK);
     if (engine->tokenizer)
         cJSON_AddStringToObject(object, "tokenizer", tokenizer_description(engine->tokenizer));
     return output_json(object, err);
@@ -86,25 +87,29 @@ static void print_text(const struct engine *engine, const struct cache *f16)
     if (name[0])
         printf("name             %s\n", name);
     printf("architecture     %s\n", c->architecture->name);
-    printf("weights          %.1f million, %.1f MB:", (double)model->n_weights / 1e6, (double)model->weight_bytes / 1e6);
+    printf("weights          %.1f million, %.1f MB:", (double)model->n_weights / 1e6,
+           (double)model->weight_bytes / 1e6);
     for (int i = 0; i < FORMAT_COUNT; i++)
         if (bytes[i] > 0)
             printf(" %s %.1f MB", format_info[i].name, (double)bytes[i] / 1e6);
-    printf("\nshape            %d layers, dim %d, hidden %d, %d heads of %d, %d of keys and values\n", c->n_layers, c->dim,
-           c->hidden_dim, c->n_heads, c->head_dim, c->n_kv_heads);
-    printf("tokenizer        %s, %d tokens\n", engine->tokenizer ? tokenizer_description(engine->tokenizer) : "none",
-           c->vocab_size);
+    printf(
+        "\nshape            %d layers, dim %d, hidden %d, %d heads of %d, %d of keys and values\n",
+        c->n_layers, c->dim, c->hidden_dim, c->n_heads, c->head_dim, c->n_kv_heads);
+    printf("tokenizer        %s, %d tokens\n",
+           engine->tokenizer ? tokenizer_description(engine->tokenizer) : "none", c->vocab_size);
     printf("position         %s\n", position);
     printf("training length  %d tokens\n", c->train_length);
     double per_token = (double)cache_block_bytes(f16) / CACHE_BLOCK;
     printf("cache (f16)      %.1f kB a token", per_token / 1e3);
-    for (int n = c->train_length; c->train_length > 0 && n <= 16 * (int64_t)c->train_length && n < 1 << 27; n *= 4)
+    for (int n = c->train_length;
+         c->train_length > 0 && n <= 16 * (int64_t)c->train_length && n < 1 << 27; n *= 4)
         printf(", %.1f MB at %d", per_token * n / 1e6, n);
     printf("\n");
 }
 
 /* A file without tensors: what it still says. */
-static int print_vocabulary(const struct engine *engine, const struct options *options, struct error *err)
+static int print_vocabulary(const struct engine *engine, const struct options *options,
+                            struct error *err)
 {
     char name[PRINTABLE_BYTES + 4];
     model_name(&engine->checkpoint, name, sizeof name);
@@ -131,7 +136,8 @@ static int info(struct engine *engine, const struct options *options, struct err
 {
     if (engine_open_checkpoint(engine, options, err))
         return -1;
-    bool has_tokenizer = options->tokenizer || metadata_find(&engine->checkpoint.metadata, "tokenizer.ggml.model");
+    bool has_tokenizer =
+        options->tokenizer || metadata_find(&engine->checkpoint.metadata, "tokenizer.ggml.model");
     if (has_tokenizer && engine_open_tokenizer(engine, options, err))
         return -1;
     if (engine->checkpoint.n_tensors == 0)

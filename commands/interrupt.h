@@ -4,7 +4,8 @@
 
 #include <stdbool.h>
 
-/* From here on the first SIGINT only sets the flag; the second ends the process as it would by default. */
+/* From here on the first SIGINT only sets the flag; the second ends the process as it would by
+ * default. */
 void interrupt_watch(void);
 /* Whether SIGINT came since interrupt_clear. */
 bool interrupt_seen(void);

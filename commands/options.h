@@ -1,5 +1,5 @@
-/* options: the command line as plain values. One table says every option's name, argument, range and help;
- * each command lists the options it takes. */
+/* options: the command line as plain values. One table says every option's name, argument, range
+ * and help; each command lists the options it takes. */
 #ifndef LONGHAND_COMMANDS_OPTIONS_H
 #define LONGHAND_COMMANDS_OPTIONS_H
 
@@ -44,7 +44,7 @@ struct options {
 enum option_group {
     OPTIONS_COMMON = 1 << 0, /* help, quiet, verbose, json */
     OPTIONS_MODEL = 1 << 1,
-    OPTIONS_RUN = 1 << 2, /* threads, isa, cache */
+    OPTIONS_RUN = 1 << 2,  /* threads, isa, cache */
     OPTIONS_TEXT = 1 << 3, /* -p, -f */
     OPTIONS_SAMPLING = 1 << 4,
     OPTIONS_CHAT = 1 << 5,
@@ -52,10 +52,10 @@ enum option_group {
     OPTIONS_BENCH = 1 << 7,
 };
 
-/* Fills options with the defaults and then from argv[1..argc-1]; argv[0] is the command's name. Takes the options
- * of `groups` and up to max_arguments others. */
-int options_parse(struct options *options, int argc, char **argv, unsigned groups, int max_arguments,
-                  struct error *err);
+/* Fills options with the defaults and then from argv[1..argc-1]; argv[0] is the command's name.
+ * Takes the options of `groups` and up to max_arguments others. */
+int options_parse(struct options *options, int argc, char **argv, unsigned groups,
+                  int max_arguments, struct error *err);
 
 /* Writes one help line per option of `groups` to stdout. */
 void options_print(unsigned groups);

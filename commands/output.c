@@ -73,6 +73,7 @@ void output_progress(struct output *output, const char *what, int64_t done, int6
     if (!output->terminal || done == 0 || passed < 0.2)
         return;
     double left = passed * (double)(total - done) / (double)done;
-    fprintf(stderr, "\r\033[K%s: %lld of %lld, %.0f s left", what, (long long)done, (long long)total, left);
+    fprintf(stderr, "\r\033[K%s: %lld of %lld, %.0f s left", what, (long long)done,
+            (long long)total, left);
     output->progress = true;
 }

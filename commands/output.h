@@ -1,7 +1,8 @@
 /* output: the contract of the two streams.
  *
- * Standard output carries the result and nothing else: text, or one JSON object a line. Standard error
- * carries notes, progress and statistics, and only when it is a terminal or --verbose asks. */
+ * Standard output carries the result and nothing else: text, or one JSON object a line. Standard
+ * error carries notes, progress and statistics, and only when it is a terminal or --verbose asks.
+ */
 #ifndef LONGHAND_COMMANDS_OUTPUT_H
 #define LONGHAND_COMMANDS_OUTPUT_H
 
@@ -13,9 +14,9 @@
 #include "commands/options.h"
 
 struct output {
-    bool notes;    /* standard error may be written to */
-    bool terminal; /* standard error is a terminal: lines may be redrawn */
-    bool progress; /* a progress line is being drawn */
+    bool notes;     /* standard error may be written to */
+    bool terminal;  /* standard error is a terminal: lines may be redrawn */
+    bool progress;  /* a progress line is being drawn */
     double started; /* of the progress shown, in seconds */
 };
 
@@ -30,8 +31,10 @@ int output_json(cJSON *object, struct error *err);
 double output_now(void);
 
 /* A line on standard error, where notes may go. */
-void output_note(struct output *output, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Draws "what: done of total, seconds left" on a terminal once it is worth it; done = total takes it away. */
+void output_note(struct output *output, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* Draws "what: done of total, seconds left" on a terminal once it is worth it; done = total takes
+ * it away. */
 void output_progress(struct output *output, const char *what, int64_t done, int64_t total);
 
 #endif

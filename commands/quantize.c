@@ -1,8 +1,9 @@
 /* quantize: writes a model in another format.
  *
- * Matrices take the format asked for; vectors and position tables stay as they are. With a 4-bit format
- * the output matrix (the embedding when it is tied) is kept in Q6_K, and rows that a format's blocks do not
- * divide in Q8_0 or F16: that costs little and saves most of what such formats lose. */
+ * Matrices take the format asked for; vectors and position tables stay as they are. With a 4-bit
+ * format the output matrix (the embedding when it is tied) is kept in Q6_K, and rows that a
+ * format's blocks do not divide in Q8_0 or F16: that costs little and saves most of what such
+ * formats lose. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +21,8 @@ static const struct {
     enum format format;
     int file_type;
 } targets[] = {
-    {FORMAT_F16, 1}, {FORMAT_Q4_0, 2}, {FORMAT_Q8_0, 7}, {FORMAT_Q4_K, 14}, {FORMAT_Q6_K, 18}, {FORMAT_BF16, 32},
+    {FORMAT_F16, 1},   {FORMAT_Q4_0, 2},  {FORMAT_Q8_0, 7},
+    {FORMAT_Q4_K, 14}, {FORMAT_Q6_K, 18}, {FORMAT_BF16, 32},
 };
 
 struct quantize {
@@ -55,8 +57,8 @@ static void quantize_rows(void *context, int begin, int end, int thread)
     float *x = piece->rows + (size_t)thread * 2 * cols;
     float *back = x + cols;
     for (int r = begin; r < end; r++) {
-        const uint8_t *in =
-            (const uint8_t *)source->data + (piece->row0 + (size_t)r) * format_row_bytes(source->format, cols);
+        const uint8_t *in = (const uint8_t *)source->data +
+                            (piece->row0 + (size_t)r) * format_row_bytes(source->format, cols);
         uint8_t *out = piece->blocks + (size_t)r * format_row_bytes(piece->tensor->format, cols);
         format_dequantize(source->format, in, cols, x);
         format_info[piece->tensor->format].quantize(x, cols, out);
@@ -99,11 +101,13 @@ static int write_converted(struct quantize *q, const struct gguf_tensor *tensor,
             q->error += piece.error[r];
             q->power += piece.power[r];
             if (!isfinite(piece.power[r]))
-                result = error_set(err, "%s: tensor \"%s\": row %zu holds a weight that is not a finite number",
-                                   source->place, text_printable(source->name).chars, piece.row0 + r);
+                result = error_set(
+                    err, "%s: tensor \"%s\": row %zu holds a weight that is not a finite number",
+                    source->place, text_printable(source->name).chars, piece.row0 + r);
         }
         if (result == 0)
-            result = gguf_write_data(&q->out, piece.blocks, n * row_bytes, piece.row0 + n == rows, err);
+            result =
+                gguf_write_data(&q->out, piece.blocks, n * row_bytes, piece.row0 + n == rows, err);
     }
     free(piece.blocks);
     free(piece.rows);
@@ -112,7 +116,8 @@ static int write_converted(struct quantize *q, const struct gguf_tensor *tensor,
     return result;
 }
 
-/* The first of the wished-for formats whose blocks divide the rows and that is no wider than need be. */
+/* The first of the wished-for formats whose blocks divide the rows and that is no wider than need
+ * be. */
 static enum format fitting(enum format wanted, int64_t cols)
 {
     const enum format order[] = {wanted, FORMAT_Q8_0, FORMAT_F16};
@@ -127,7 +132,8 @@ static enum format target_format(const struct quantize *q, const struct tensor *
     bool is_matrix = tensor->n_dims >= 2;
     if (!is_matrix || text_equals(tensor->name, "position_embd.weight"))
         return tensor->format;
-    const char *output = checkpoint_find(&q->in, "output.weight") ? "output.weight" : "token_embd.weight";
+    const char *output =
+        checkpoint_find(&q->in, "output.weight") ? "output.weight" : "token_embd.weight";
     bool four_bits = q->format == FORMAT_Q4_0 || q->format == FORMAT_Q4_K;
     enum format wanted = four_bits && text_equals(tensor->name, output) ? FORMAT_Q6_K : q->format;
     return fitting(wanted, tensor->shape[0]);
@@ -152,7 +158,8 @@ static int refuse_same_file(const struct quantize *q, const char *out, struct er
     struct stat a;
     struct stat b;
     for (int i = 0; i < q->in.n_files; i++)
-        if (stat(q->in.paths[i], &a) == 0 && stat(out, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino)
+        if (stat(q->in.paths[i], &a) == 0 && stat(out, &b) == 0 && a.st_dev == b.st_dev &&
+            a.st_ino == b.st_ino)
             return error_set(err, "%s: is the model to read, too; name another file", out);
     return 0;
 }
@@ -160,8 +167,8 @@ static int refuse_same_file(const struct quantize *q, const char *out, struct er
 static int quantize(struct quantize *q, const struct options *options, struct error *err)
 {
     const char *out = options->arguments[1];
-    if (find_target(q, options->arguments[2], err) || checkpoint_open(&q->in, options->arguments[0], err) ||
-        refuse_same_file(q, out, err))
+    if (find_target(q, options->arguments[2], err) ||
+        checkpoint_open(&q->in, options->arguments[0], err) || refuse_same_file(q, out, err))
         return -1;
     size_t n = q->in.n_tensors;
     size_t bytes_in = 0;
@@ -169,7 +176,8 @@ static int quantize(struct quantize *q, const struct options *options, struct er
     if (!q->tensors)
         return error_memory(err, "the directory of tensors", n * sizeof *q->tensors);
     for (size_t i = 0; i < n; i++) {
-        q->tensors[i] = (struct gguf_tensor){&q->in.tensors[i], target_format(q, &q->in.tensors[i])};
+        q->tensors[i] =
+            (struct gguf_tensor){&q->in.tensors[i], target_format(q, &q->in.tensors[i])};
         bytes_in += q->in.tensors[i].bytes;
     }
     if (gguf_write_open(&q->out, out, &q->in.metadata, q->file_type, q->tensors, n, err))
@@ -196,8 +204,8 @@ static int quantize(struct quantize *q, const struct options *options, struct er
         cJSON_AddNumberToObject(object, "relative_squared_error", relative);
         return output_json(object, err);
     }
-    output_note(&q->output, "%s: %.1f MB, was %.1f MB; squared error %.3g of the weights'", out, (double)bytes_out / 1e6,
-                (double)bytes_in / 1e6, relative);
+    output_note(&q->output, "%s: %.1f MB, was %.1f MB; squared error %.3g of the weights'", out,
+                (double)bytes_out / 1e6, (double)bytes_in / 1e6, relative);
     return 0;
 }
 

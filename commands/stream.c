@@ -7,10 +7,11 @@
 #include "commands/array.h"
 #include "commands/output.h"
 
-int stream_open(struct stream *stream, const struct tokenizer *tokenizer, const struct options *options,
-                bool continues, struct error *err)
+int stream_open(struct stream *stream, const struct tokenizer *tokenizer,
+                const struct options *options, bool continues, struct error *err)
 {
-    *stream = (struct stream){.detokenizer = {.tokenizer = tokenizer, .started = continues}, .options = options};
+    *stream = (struct stream){.detokenizer = {.tokenizer = tokenizer, .started = continues},
+                              .options = options};
     for (int i = 0; i < options->n_stops; i++)
         if (strlen(options->stops[i]) > stream->longest_stop)
             stream->longest_stop = strlen(options->stops[i]);
@@ -45,7 +46,8 @@ static size_t find_stop(const struct stream *stream)
     for (size_t at = 0; at < stream->n_held; at++)
         for (int i = 0; i < stream->options->n_stops; i++) {
             size_t length = strlen(stream->options->stops[i]);
-            if (length <= stream->n_held - at && memcmp(stream->held + at, stream->options->stops[i], length) == 0)
+            if (length <= stream->n_held - at &&
+                memcmp(stream->held + at, stream->options->stops[i], length) == 0)
                 return at;
         }
     return stream->n_held;
@@ -58,7 +60,8 @@ static size_t possible_stop(const struct stream *stream)
     for (size_t length = longest; length > 0; length--)
         for (int i = 0; i < stream->options->n_stops; i++)
             if (length < strlen(stream->options->stops[i]) &&
-                memcmp(stream->held + stream->n_held - length, stream->options->stops[i], length) == 0)
+                memcmp(stream->held + stream->n_held - length, stream->options->stops[i], length) ==
+                    0)
                 return length;
     return 0;
 }

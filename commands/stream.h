@@ -1,4 +1,5 @@
-/* stream: tokens -> text on standard output: whole UTF-8 characters, and nothing from a stop text on. */
+/* stream: tokens -> text on standard output: whole UTF-8 characters, and nothing from a stop text
+ * on. */
 #ifndef LONGHAND_COMMANDS_STREAM_H
 #define LONGHAND_COMMANDS_STREAM_H
 
@@ -11,17 +12,17 @@
 struct stream {
     struct detokenizer detokenizer;
     const struct options *options; /* stops; with --json nothing is written */
-    char *held; /* bytes not written yet: they may begin a stop text */
+    char *held;                    /* bytes not written yet: they may begin a stop text */
     size_t n_held;
     size_t capacity;
     size_t longest_stop;
-    char *text; /* all that was let go so far (stb_ds array) */
+    char *text;   /* all that was let go so far (stb_ds array) */
     bool stopped; /* a stop text came */
 };
 
 /* `continues`: the text goes on from another one, so a leading space counts. */
-int stream_open(struct stream *stream, const struct tokenizer *tokenizer, const struct options *options,
-                bool continues, struct error *err);
+int stream_open(struct stream *stream, const struct tokenizer *tokenizer,
+                const struct options *options, bool continues, struct error *err);
 void stream_close(struct stream *stream);
 
 /* Writes what token `id` completes. Sets stream->stopped when a stop text is complete. */

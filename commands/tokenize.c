@@ -18,7 +18,8 @@ static int write_ids(const struct options *options, const struct tokenizer *toke
         cJSON *pieces = cJSON_AddArrayToObject(object, "tokens");
         for (size_t i = 0; i < ids->n; i++) {
             char text[PRINTABLE_BYTES + 4];
-            snprintf(text, sizeof text, "%s", text_printable(tokenizer_piece(tokenizer, ids->ids[i], true)).chars);
+            snprintf(text, sizeof text, "%s",
+                     text_printable(tokenizer_piece(tokenizer, ids->ids[i], true)).chars);
             cJSON_AddItemToArray(array, cJSON_CreateNumber(ids->ids[i]));
             cJSON_AddItemToArray(pieces, cJSON_CreateString(text));
         }
@@ -29,11 +30,12 @@ static int write_ids(const struct options *options, const struct tokenizer *toke
     return output_write("\n", 1, err);
 }
 
-static int encode(const struct options *options, const struct tokenizer *tokenizer, const char *text, size_t length,
-                  struct error *err)
+static int encode(const struct options *options, const struct tokenizer *tokenizer,
+                  const char *text, size_t length, struct error *err)
 {
     struct token_list ids = {0};
-    struct encode_options how = {.add_special = options->parse_special, .parse_special = options->parse_special};
+    struct encode_options how = {.add_special = options->parse_special,
+                                 .parse_special = options->parse_special};
     int result = tokenizer_encode(tokenizer, text, length, how, &ids, err);
     if (result == 0)
         result = write_ids(options, tokenizer, &ids, err);
@@ -42,8 +44,8 @@ static int encode(const struct options *options, const struct tokenizer *tokeniz
 }
 
 /* The ids are decimal numbers between white space and commas. */
-static int decode(const struct options *options, const struct tokenizer *tokenizer, const char *text, size_t length,
-                  struct error *err)
+static int decode(const struct options *options, const struct tokenizer *tokenizer,
+                  const char *text, size_t length, struct error *err)
 {
     struct detokenizer stream = {.tokenizer = tokenizer, .special = options->parse_special};
     char *out = malloc(detokenizer_bound(tokenizer));
@@ -61,9 +63,10 @@ static int decode(const struct options *options, const struct tokenizer *tokeniz
         errno = 0;
         long id = strtol(at, &end, 10);
         if (end == at || errno == ERANGE || id < 0 || id >= tokenizer_size(tokenizer)) {
-            result = error_set(err, "byte %td of the ids: \"%s\" found, expected a number from 0 to %d", at - copy,
-                               text_printable((struct text){at, strnlen(at, 12)}).chars,
-                               (int)tokenizer_size(tokenizer) - 1);
+            result =
+                error_set(err, "byte %td of the ids: \"%s\" found, expected a number from 0 to %d",
+                          at - copy, text_printable((struct text){at, strnlen(at, 12)}).chars,
+                          (int)tokenizer_size(tokenizer) - 1);
             break;
         }
         at = end;
@@ -80,7 +83,8 @@ static int tokenize(struct engine *engine, const struct options *options, struct
 {
     char *text;
     size_t length;
-    if (engine_open_checkpoint(engine, options, err) || engine_open_tokenizer(engine, options, err) ||
+    if (engine_open_checkpoint(engine, options, err) ||
+        engine_open_tokenizer(engine, options, err) ||
         engine_read_text(options, &text, &length, err))
         return -1;
     int result = (options->decode ? decode : encode)(options, engine->tokenizer, text, length, err);

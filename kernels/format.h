@@ -1,10 +1,10 @@
 /* format: how weights are stored. One element format = one row of this table; nothing else in the
  * tree knows a block layout.
  *
- * Every block format of GGUF is affine: a weight is scale[g] * q + min[g], where q is a small integer
- * and g the group of 16 or 32 neighbouring weights that share a scale. `unpack` brings any of them to
- * that one form, which is all that a dot product or a matrix product ever sees. Layouts: ggml's
- * ggml-common.h and the gguf package's quants.py. */
+ * Every block format of GGUF is affine: a weight is scale[g] * q + min[g], where q is a small
+ * integer and g the group of 16 or 32 neighbouring weights that share a scale. `unpack` brings any
+ * of them to that one form, which is all that a dot product or a matrix product ever sees. Layouts:
+ * ggml's ggml-common.h and the gguf package's quants.py. */
 #ifndef LONGHAND_KERNELS_FORMAT_H
 #define LONGHAND_KERNELS_FORMAT_H
 
@@ -31,8 +31,8 @@ enum format {
     FORMAT_COUNT
 };
 
-/* n weights (a multiple of block_len) from `blocks` (unaligned) to q[n], scale[n / group] and, where
- * the format has minima, min[n / group] (otherwise min is not touched and may be NULL).
+/* n weights (a multiple of block_len) from `blocks` (unaligned) to q[n], scale[n / group] and,
+ * where the format has minima, min[n / group] (otherwise min is not touched and may be NULL).
  * weight = scale * (float)q, or scale * (float)q + min: evaluated so, in f32 without fused
  * multiply-add, it equals the reference dequantisation bit for bit. */
 typedef void format_unpack(const void *blocks, size_t n, int8_t *q, float *scale, float *min);
@@ -60,8 +60,8 @@ int format_from_name(const char *name);
 /* Bytes of a row of n weights; n must be a multiple of block_len. */
 size_t format_row_bytes(enum format format, size_t n);
 
-/* n weights (a multiple of block_len) to floats, bit for bit the reference dequantisation. Any format,
- * floats included; the reference, not a fast path. */
+/* n weights (a multiple of block_len) to floats, bit for bit the reference dequantisation. Any
+ * format, floats included; the reference, not a fast path. */
 void format_dequantize(enum format format, const void *blocks, size_t n, float *x);
 
 #endif

@@ -1,4 +1,5 @@
-/* half: 16-bit floats, bit for bit (IEEE 754 binary16, and bfloat16 = the upper half of a float). */
+/* half: 16-bit floats, bit for bit (IEEE 754 binary16, and bfloat16 = the upper half of a float).
+ */
 #ifndef LONGHAND_KERNELS_HALF_H
 #define LONGHAND_KERNELS_HALF_H
 

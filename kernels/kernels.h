@@ -1,9 +1,9 @@
 /* kernels: the table of operations that differ by instruction set ("tier").
  *
  * One tier = one file = one set of compiler flags = the same feature bits checked in select.c. The
- * scalar tier is complete and is the reference; every other tier starts as a copy of the tier below and
- * overrides what it does better. Kernels know nothing of threads, cannot fail and hold no state; all
- * pointers may be unaligned unless stated. Accumulation is f32. */
+ * scalar tier is complete and is the reference; every other tier starts as a copy of the tier below
+ * and overrides what it does better. Kernels know nothing of threads, cannot fail and hold no
+ * state; all pointers may be unaligned unless stated. Accumulation is f32. */
 #ifndef LONGHAND_KERNELS_KERNELS_H
 #define LONGHAND_KERNELS_KERNELS_H
 
@@ -12,18 +12,18 @@
 #include "base/error.h"
 #include "kernels/format.h"
 
-/* Activations quantised to 8 bits: one row is q[cols], scale[cols / group], sum[cols / group], where
- * x = scale * q and sum is the integer sum of the group's q. |q| <= 127. */
+/* Activations quantised to 8 bits: one row is q[cols], scale[cols / group], sum[cols / group],
+ * where x = scale * q and sum is the integer sum of the group's q. |q| <= 127. */
 struct q8_row {
     const int8_t *q;
     const float *scale;
     const int32_t *sum;
 };
 
-/* A panel: `panel_rows` weight rows by n columns, interleaved the way the tier's product wants them.
- * Sizes that the driver (matmul.c) allocates: 64-byte aligned, panel_rows * n floats, or panel_rows * n
- * bytes and PANEL_NOTE_BYTES behind them for what the tier wants to remember; scale and min
- * [n / group][panel_rows]. product is called with the n that the panel was made with. */
+/* A panel: `panel_rows` weight rows by n columns, interleaved the way the tier's product wants
+ * them. Sizes that the driver (matmul.c) allocates: 64-byte aligned, panel_rows * n floats, or
+ * panel_rows * n bytes and PANEL_NOTE_BYTES behind them for what the tier wants to remember; scale
+ * and min [n / group][panel_rows]. product is called with the n that the panel was made with. */
 enum { TILE_TOKENS_MAX = 16, PANEL_ROWS_MAX = 64, PANEL_NOTE_BYTES = 64, QUERIES_MAX = 16 };
 
 /* Groups of smaller activations are quantised to 0: 127 / max would overflow. */
@@ -50,12 +50,13 @@ struct kernels {
      * scalar reference does, in f32. */
     bool integer;
     /* x[n] to one q8 row, n a multiple of group (16 or 32); the same integers and scales on every
-     * tier. With max = max|x| of the group: scale = max / 127 and q = x * (127 / max), each operation
-     * rounded to f32 and q to the nearest integer, ties to even. Where max < Q8_TINY, scale and q are
-     * 0; where the group holds an infinity or a NaN, q is 0 and scale is infinite or NaN, so that
-     * every product with it is NaN. */
+     * tier. With max = max|x| of the group: scale = max / 127 and q = x * (127 / max), each
+     * operation rounded to f32 and q to the nearest integer, ties to even. Where max < Q8_TINY,
+     * scale and q are 0; where the group holds an infinity or a NaN, q is 0 and scale is infinite
+     * or NaN, so that every product with it is NaN. */
     void (*quantize_q8)(const float *x, size_t n, int group, int8_t *q, float *scale, int32_t *sum);
-    /* sum over groups of x.scale * (scale * dot(q, x.q) + min * x.sum); min may be NULL (no minima). */
+    /* sum over groups of x.scale * (scale * dot(q, x.q) + min * x.sum); min may be NULL (no
+     * minima). */
     float (*dot_q8)(const int8_t *q, const float *scale, const float *min, size_t n, int group,
                     struct q8_row x);
 
@@ -72,8 +73,8 @@ struct kernels {
     /* The same in integers: q rows (n bytes each) -> panel; scale and min already lie as
      * [n / group][panel_rows]. */
     void (*panel_q8)(const int8_t *const *rows, size_t n, int8_t *panel);
-    void (*product_q8)(const int8_t *panel, const float *scale, const float *min, size_t n, int group,
-                       const struct q8_row *x, int tokens, float *y, size_t ldy);
+    void (*product_q8)(const int8_t *panel, const float *scale, const float *min, size_t n,
+                       int group, const struct q8_row *x, int tokens, float *y, size_t ldy);
 
     /* --- rows of activations ------------------------------------------------------------------ */
     void (*add)(float *y, const float *x, size_t n); /* y += x */
@@ -87,17 +88,20 @@ struct kernels {
     void (*gelu_tanh)(float *x, size_t n); /* the tanh approximation (Hendrycks & Gimpel) */
     void (*multiply)(float *y, const float *x, size_t n); /* y *= x */
 
-    /* --- rotation ------------------------------------------------------------------------------ */
-    /* pairs (x[2t], x[2t+1]), respectively (x[t], x[t + pairs]), turned by the angle whose cosine and
-     * sine are cos[t], sin[t]. */
+    /* --- rotation ------------------------------------------------------------------------------
+     */
+    /* pairs (x[2t], x[2t+1]), respectively (x[t], x[t + pairs]), turned by the angle whose cosine
+     * and sine are cos[t], sin[t]. */
     void (*rotate_interleaved)(float *x, const float *cos, const float *sin, size_t pairs);
     void (*rotate_halves)(float *x, const float *cos, const float *sin, size_t pairs);
 
-    /* --- attention: m queries (<= QUERIES_MAX) over n positions of one cache block ----------------- */
+    /* --- attention: m queries (<= QUERIES_MAX) over n positions of one cache block
+     * ----------------- */
     /* scores[i][j] = dot(q[i], key j), i < m, j < n. Keys are stored transposed, keys[d][j] with
-     * stride `ldk` elements of `format` (F32 or F16), so that neighbouring positions are lanes. Rows of
-     * scores have stride lds. May compute up to the next multiple of 16 positions: both keys and
-     * scores have room for that. Each score sums over d in rising order, whatever m and n are. */
+     * stride `ldk` elements of `format` (F32 or F16), so that neighbouring positions are lanes.
+     * Rows of scores have stride lds. May compute up to the next multiple of 16 positions: both
+     * keys and scores have room for that. Each score sums over d in rising order, whatever m and n
+     * are. */
     void (*attend_scores)(float *scores, size_t lds, const float *const *q, int m, const void *keys,
                           size_t ldk, enum format format, size_t n, size_t dim);
     /* out[i][d] += sum over j < n, in rising order, of p[i][j] * values[j][d]; rows of values have
@@ -117,8 +121,8 @@ void kernels_avx512(struct kernels *kernels);
 void kernels_neon(struct kernels *kernels);
 void kernels_neon_dot(struct kernels *kernels);
 
-/* Fills the table for `isa`, or for the best tier of this CPU when isa is NULL. An unknown name, or one
- * that this CPU lacks, is an error that lists what there is. */
+/* Fills the table for `isa`, or for the best tier of this CPU when isa is NULL. An unknown name, or
+ * one that this CPU lacks, is an error that lists what there is. */
 int kernels_select(struct kernels *kernels, const char *isa, struct error *err);
 
 /* The i-th tier that this CPU can run, worst ("scalar") first; NULL past the end. */

@@ -3,8 +3,8 @@
  *   few tokens            row -> (unpack) -> dot with each token          reads the weights once
  *   many tokens           unit of PANELS panels of panel_rows rows:
  *     for each chunk of columns         the tokens' chunk stays in the second-level cache
- *       for each panel                  unpacked and interleaved once, stays in the first-level cache
- *         for each tile of tokens       the tier's register-tiled product
+ *       for each panel                  unpacked and interleaved once, stays in the first-level
+ * cache for each tile of tokens       the tier's register-tiled product
  */
 #include "kernels/matmul.h"
 
@@ -14,12 +14,12 @@
 #include "kernels/parallel.h"
 
 enum {
-    PANELS = 4,          /* panels a unit holds */
-    CHUNK_Q8 = 512,      /* columns of a panel: 32 rows x 512 bytes lie in 16 KiB */
-    CHUNK_F32 = 256,     /* 32 rows x 256 floats lie in 32 KiB */
-    MIN_GROUP = 16,      /* the smallest group of any format */
-    PANEL_MIN_TOKENS = 4, /* from here on packing a panel pays */
-    PIECE_BYTES = 1 << 15, /* weights that a thread takes at a time when it goes row by row */
+    PANELS = 4,               /* panels a unit holds */
+    CHUNK_Q8 = 512,           /* columns of a panel: 32 rows x 512 bytes lie in 16 KiB */
+    CHUNK_F32 = 256,          /* 32 rows x 256 floats lie in 32 KiB */
+    MIN_GROUP = 16,           /* the smallest group of any format */
+    PANEL_MIN_TOKENS = 4,     /* from here on packing a panel pays */
+    PIECE_BYTES = 1 << 15,    /* weights that a thread takes at a time when it goes row by row */
     PREFETCH_BYTES = 1 << 13, /* how far ahead of the row at hand memory is asked for */
     SMALL_WORK = 1 << 18 /* multiply-adds below which waking threads costs more than it gives */
 };
@@ -29,11 +29,11 @@ struct thread_scratch {
     int8_t *q;    /* unpacked rows: (panel_rows, CHUNK_Q8), or one row of max_cols */
     float *scale; /* of those rows */
     float *min;
-    float *row;      /* the same rows as floats */
-    void *panel;     /* interleaved: panel_rows * CHUNK_Q8 bytes or panel_rows * CHUNK_F32 floats */
-    float *scale_t;  /* (CHUNK_Q8 / MIN_GROUP, panel_rows) */
-    float *min_t;    /* the same shape */
-    float *y;        /* (PANELS, max_tokens, panel_rows) */
+    float *row;     /* the same rows as floats */
+    void *panel;    /* interleaved: panel_rows * CHUNK_Q8 bytes or panel_rows * CHUNK_F32 floats */
+    float *scale_t; /* (CHUNK_Q8 / MIN_GROUP, panel_rows) */
+    float *min_t;   /* the same shape */
+    float *y;       /* (PANELS, max_tokens, panel_rows) */
 };
 
 static size_t round_up(size_t bytes)
@@ -49,8 +49,8 @@ static void *take(uint8_t *base, size_t *at, size_t bytes)
     return part;
 }
 
-/* Lays the scratch out over `base` (NULL: only measure) and returns its size. Every count is bounded by
- * int products far below SIZE_MAX once cols and tokens passed workspace_reserve. */
+/* Lays the scratch out over `base` (NULL: only measure) and returns its size. Every count is
+ * bounded by int products far below SIZE_MAX once cols and tokens passed workspace_reserve. */
 static size_t scratch_layout(struct thread_scratch *s, uint8_t *base, size_t cols, size_t tokens)
 {
     size_t panel = (size_t)PANEL_ROWS_MAX;
@@ -71,7 +71,8 @@ static size_t scratch_layout(struct thread_scratch *s, uint8_t *base, size_t col
 int workspace_reserve(struct workspace *workspace, int tokens, int cols, struct error *err)
 {
     int n_threads = parallel_threads();
-    if (tokens <= workspace->max_tokens && cols <= workspace->max_cols && n_threads <= workspace->n_threads)
+    if (tokens <= workspace->max_tokens && cols <= workspace->max_cols &&
+        n_threads <= workspace->n_threads)
         return 0;
     struct workspace new = {
         .max_tokens = tokens > workspace->max_tokens ? tokens : workspace->max_tokens,
@@ -79,12 +80,13 @@ int workspace_reserve(struct workspace *workspace, int tokens, int cols, struct 
         .n_threads = n_threads > workspace->n_threads ? n_threads : workspace->n_threads,
     };
     struct thread_scratch unused;
-    size_t groups = (size_t)new.max_cols / MIN_GROUP + 1;
-    new.thread_bytes = scratch_layout(&unused, NULL, (size_t)new.max_cols, (size_t)new.max_tokens);
-    new.q = size_alloc((size_t)new.max_tokens, (size_t)new.max_cols);
-    new.scale = size_alloc((size_t)new.max_tokens, groups * sizeof(float));
-    new.sum = size_alloc((size_t)new.max_tokens, groups * sizeof(int32_t));
-    new.thread = size_alloc((size_t)new.n_threads, new.thread_bytes);
+    size_t groups = (size_t) new.max_cols / MIN_GROUP + 1;
+    new.thread_bytes =
+        scratch_layout(&unused, NULL, (size_t) new.max_cols, (size_t) new.max_tokens);
+    new.q = size_alloc((size_t) new.max_tokens, (size_t) new.max_cols);
+    new.scale = size_alloc((size_t) new.max_tokens, groups * sizeof(float));
+    new.sum = size_alloc((size_t) new.max_tokens, groups * sizeof(int32_t));
+    new.thread = size_alloc((size_t) new.n_threads, new.thread_bytes);
     if (!new.q || !new.scale || !new.sum || !new.thread) {
         size_t bytes = workspace_bytes(&new);
         workspace_free(&new);
@@ -98,7 +100,8 @@ int workspace_reserve(struct workspace *workspace, int tokens, int cols, struct 
 size_t workspace_bytes(const struct workspace *workspace)
 {
     size_t groups = (size_t)workspace->max_cols / MIN_GROUP + 1;
-    return (size_t)workspace->max_tokens * ((size_t)workspace->max_cols + 2 * groups * sizeof(float)) +
+    return (size_t)workspace->max_tokens *
+               ((size_t)workspace->max_cols + 2 * groups * sizeof(float)) +
            (size_t)workspace->n_threads * workspace->thread_bytes;
 }
 
@@ -161,7 +164,8 @@ static const uint8_t *block_at(const struct matrix *w, size_t row, size_t k)
 }
 
 /* n weights of a float format as floats: in place for F32. */
-static const float *float_row(const struct kernels *k, enum format format, const void *w, size_t n, float *row)
+static const float *float_row(const struct kernels *k, enum format format, const void *w, size_t n,
+                              float *row)
 {
     switch (format) {
     case FORMAT_F32:
@@ -217,8 +221,8 @@ static void row_product(const struct task *task, struct thread_scratch *s, int r
     }
 }
 
-/* Unpacking and multiplying take turns, and only the first reads memory: asking for later rows in between
- * keeps it busy. Past the end of the weights this does nothing. */
+/* Unpacking and multiplying take turns, and only the first reads memory: asking for later rows in
+ * between keeps it busy. Past the end of the weights this does nothing. */
 static void prefetch_row(const struct matrix *w, int r)
 {
     size_t bytes = format_row_bytes(w->format, (size_t)w->cols);
@@ -244,8 +248,8 @@ static size_t panel_row(const struct matrix *w, size_t row0, int i)
     return row < (size_t)w->rows ? row : (size_t)w->rows - 1;
 }
 
-static void panel_product_q8(const struct task *task, struct thread_scratch *s, size_t row0, size_t k0,
-                             size_t n, float *y)
+static void panel_product_q8(const struct task *task, struct thread_scratch *s, size_t row0,
+                             size_t k0, size_t n, float *y)
 {
     const struct kernels *k = task->kernels;
     const struct matrix *w = task->product->w;
@@ -268,13 +272,13 @@ static void panel_product_q8(const struct task *task, struct thread_scratch *s, 
         struct q8_row x[TILE_TOKENS_MAX];
         for (int t = 0; t < tokens; t++)
             x[t] = q8_at(task, t0 + t, k0);
-        k->product_q8(s->panel, s->scale_t, info->has_min ? s->min_t : NULL, n, info->group, x, tokens,
-                      y + (size_t)t0 * rows, rows);
+        k->product_q8(s->panel, s->scale_t, info->has_min ? s->min_t : NULL, n, info->group, x,
+                      tokens, y + (size_t)t0 * rows, rows);
     }
 }
 
-static void panel_product_f32(const struct task *task, struct thread_scratch *s, size_t row0, size_t k0,
-                              size_t n, float *y)
+static void panel_product_f32(const struct task *task, struct thread_scratch *s, size_t row0,
+                              size_t k0, size_t n, float *y)
 {
     const struct kernels *k = task->kernels;
     const struct matrix *w = task->product->w;
@@ -311,8 +315,8 @@ static void panels_body(void *context, int begin, int end, int thread)
         for (size_t k0 = 0; k0 < cols; k0 += chunk) {
             size_t n = cols - k0 < chunk ? cols - k0 : chunk;
             for (int p = 0; p < panels; p++)
-                (integer ? panel_product_q8 : panel_product_f32)(task, &s, (size_t)(p0 + p) * rows, k0, n,
-                                                                 s.y + (size_t)p * panel_y);
+                (integer ? panel_product_q8 : panel_product_f32)(task, &s, (size_t)(p0 + p) * rows,
+                                                                 k0, n, s.y + (size_t)p * panel_y);
         }
         for (int p = 0; p < panels; p++) {
             size_t row0 = (size_t)(p0 + p) * rows;
@@ -350,8 +354,8 @@ static void one_product(struct task *task)
     parallel_for(w->rows, work < SMALL_WORK ? w->rows : grain, rows_body, task);
 }
 
-void matmul(const struct kernels *kernels, struct workspace *workspace, const float *x, size_t ldx, int n,
-            const struct product *products, int n_products)
+void matmul(const struct kernels *kernels, struct workspace *workspace, const float *x, size_t ldx,
+            int n, const struct product *products, int n_products)
 {
     struct task task = {.kernels = kernels, .workspace = workspace, .x = x, .ldx = ldx, .n = n};
     int quantised = 0; /* the group size of the q8 activations that the workspace holds */

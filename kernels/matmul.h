@@ -1,7 +1,7 @@
 /* matmul: products of weight matrices with activations, over all threads.
  *
- * Weights stay where they are mapped: a product unpacks them as it goes, row by row for a few tokens,
- * by panels that a whole batch of tokens shares for many. */
+ * Weights stay where they are mapped: a product unpacks them as it goes, row by row for a few
+ * tokens, by panels that a whole batch of tokens shares for many. */
 #ifndef LONGHAND_KERNELS_MATMUL_H
 #define LONGHAND_KERNELS_MATMUL_H
 
@@ -38,15 +38,15 @@ struct workspace {
     size_t thread_bytes;
 };
 
-/* Makes room for products of up to `tokens` tokens and `cols` columns with parallel_threads() threads.
- * Keeps the old room on failure. */
+/* Makes room for products of up to `tokens` tokens and `cols` columns with parallel_threads()
+ * threads. Keeps the old room on failure. */
 int workspace_reserve(struct workspace *workspace, int tokens, int cols, struct error *err);
 size_t workspace_bytes(const struct workspace *workspace);
 void workspace_free(struct workspace *workspace);
 
-/* Computes products[n_products], which share the activations x (n rows of `cols` floats, ldx apart).
- * The result does not depend on the number of threads. */
-void matmul(const struct kernels *kernels, struct workspace *workspace, const float *x, size_t ldx, int n,
-            const struct product *products, int n_products);
+/* Computes products[n_products], which share the activations x (n rows of `cols` floats, ldx
+ * apart). The result does not depend on the number of threads. */
+void matmul(const struct kernels *kernels, struct workspace *workspace, const float *x, size_t ldx,
+            int n, const struct product *products, int n_products);
 
 #endif

@@ -82,7 +82,8 @@ static int quota_cores(void)
 {
     long long quota = -1;
     long long period = 0;
-    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "re"); /* version 2: "max 100000" or "200000 100000" */
+    FILE *f =
+        fopen("/sys/fs/cgroup/cpu.max", "re"); /* version 2: "max 100000" or "200000 100000" */
     if (f) {
         if (fscanf(f, "%lld %lld", &quota, &period) != 2)
             quota = -1;

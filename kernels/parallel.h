@@ -8,8 +8,8 @@
 /* Computes items [begin, end); `thread` < parallel_threads() names the scratch memory to use. */
 typedef void parallel_body(void *context, int begin, int end, int thread);
 
-/* Runs body over [0, n) in pieces of `grain` items that threads take as they become free. Stays on the
- * calling thread when there is one piece only. */
+/* Runs body over [0, n) in pieces of `grain` items that threads take as they become free. Stays on
+ * the calling thread when there is one piece only. */
 void parallel_for(int n, int grain, parallel_body *body, void *context);
 
 /* Threads that parallel_for uses at most, and setting them (>= 1) for the process. */

@@ -7,8 +7,9 @@
 /* Floats of scratch that one thread needs. */
 size_t attention_scratch(const struct config *config);
 
-/* Tokens first..first+n-1 of the batch, whose queries (rotated) lie in activations.qkv and whose keys and
- * values (and all earlier ones) are in the cache; the result goes to activations.heads. */
-void attention(struct session *session, const struct layer *layer, int layer_index, int first, int n);
+/* Tokens first..first+n-1 of the batch, whose queries (rotated) lie in activations.qkv and whose
+ * keys and values (and all earlier ones) are in the cache; the result goes to activations.heads. */
+void attention(struct session *session, const struct layer *layer, int layer_index, int first,
+               int n);
 
 #endif

@@ -6,11 +6,13 @@
 
 #include "base/size.h"
 
-int cache_open(struct cache *cache, const struct config *config, enum format format, struct error *err)
+int cache_open(struct cache *cache, const struct config *config, enum format format,
+               struct error *err)
 {
     *cache = (struct cache){0};
     if (format != FORMAT_F32 && format != FORMAT_F16)
-        return error_set(err, "cache type %s is not supported; supported: f32, f16", format_info[format].name);
+        return error_set(err, "cache type %s is not supported; supported: f32, f16",
+                         format_info[format].name);
     *cache = (struct cache){
         .format = format,
         .n_layers = config->n_layers,
@@ -40,7 +42,8 @@ size_t cache_block_bytes(const struct cache *cache)
 
 size_t cache_bytes(const struct cache *cache)
 {
-    return (size_t)cache->n_blocks * cache_block_bytes(cache) + (size_t)cache->capacity * sizeof(void *);
+    return (size_t)cache->n_blocks * cache_block_bytes(cache) +
+           (size_t)cache->capacity * sizeof(void *);
 }
 
 static int grow_directory(struct cache *cache, int64_t blocks, struct error *err)
@@ -49,7 +52,8 @@ static int grow_directory(struct cache *cache, int64_t blocks, struct error *err
         return 0;
     int64_t capacity = cache->capacity * 2 > blocks ? cache->capacity * 2 : blocks;
     size_t bytes;
-    void **grown = size_mul((size_t)capacity, sizeof *grown, &bytes) ? realloc(cache->blocks, bytes) : NULL;
+    void **grown =
+        size_mul((size_t)capacity, sizeof *grown, &bytes) ? realloc(cache->blocks, bytes) : NULL;
     if (!grown)
         return error_set(err, "out of memory: a cache of %lld blocks", (long long)blocks);
     cache->blocks = grown;
@@ -69,9 +73,10 @@ int cache_reserve(struct cache *cache, int64_t n, struct error *err)
         void *block = size_alloc(1, bytes);
         if (!block) {
             cache_truncate(cache, before * CACHE_BLOCK);
-            return error_set(err,
-                             "out of memory: the cache of %lld tokens needs %lld blocks of %zu bytes, has %lld",
-                             (long long)n, (long long)blocks, bytes, (long long)before);
+            return error_set(
+                err,
+                "out of memory: the cache of %lld tokens needs %lld blocks of %zu bytes, has %lld",
+                (long long)n, (long long)blocks, bytes, (long long)before);
         }
         memset(block, 0, bytes);
         cache->blocks[cache->n_blocks++] = block;
@@ -110,8 +115,8 @@ static void store_f32(float *column, float *row, const float *key, const float *
     memcpy(row, value, n * sizeof *row);
 }
 
-static void store_f16(const struct kernels *kernels, uint16_t *column, uint16_t *row, const float *key,
-                      const float *value, size_t n)
+static void store_f16(const struct kernels *kernels, uint16_t *column, uint16_t *row,
+                      const float *key, const float *value, size_t n)
 {
     kernels->f16_from_f32(key, n, row); /* the row serves as scratch until the value comes */
     for (size_t d = 0; d < n; d++)
@@ -119,8 +124,8 @@ static void store_f16(const struct kernels *kernels, uint16_t *column, uint16_t 
     kernels->f16_from_f32(value, n, row);
 }
 
-void cache_store(struct cache *cache, const struct kernels *kernels, int layer, int64_t position, const float *keys,
-                 const float *values)
+void cache_store(struct cache *cache, const struct kernels *kernels, int layer, int64_t position,
+                 const float *keys, const float *values)
 {
     size_t n = (size_t)cache->head_dim;
     size_t place = (size_t)(position % CACHE_BLOCK);

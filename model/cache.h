@@ -1,4 +1,5 @@
-/* cache: the keys and values of the tokens so far. Grows by blocks of CACHE_BLOCK positions as they come.
+/* cache: the keys and values of the tokens so far. Grows by blocks of CACHE_BLOCK positions as they
+ * come.
  *
  * A block holds, for every layer and key-value head,
  *     keys    (head_dim, CACHE_BLOCK)   transposed: neighbouring positions are lanes of a score
@@ -26,7 +27,8 @@ struct cache {
 };
 
 /* Allocates nothing. A format that caches do not support is an error. */
-int cache_open(struct cache *cache, const struct config *config, enum format format, struct error *err);
+int cache_open(struct cache *cache, const struct config *config, enum format format,
+               struct error *err);
 void cache_close(struct cache *cache);
 
 /* Makes room for positions [0, n). On failure the cache is as it was. */
@@ -43,7 +45,7 @@ void *cache_keys(const struct cache *cache, int64_t block, int layer, int kv_hea
 void *cache_values(const struct cache *cache, int64_t block, int layer, int kv_head);
 
 /* Stores the keys and values (n_kv_heads, head_dim) of `position`, for which there is room. */
-void cache_store(struct cache *cache, const struct kernels *kernels, int layer, int64_t position, const float *keys,
-                 const float *values);
+void cache_store(struct cache *cache, const struct kernels *kernels, int layer, int64_t position,
+                 const float *keys, const float *values);
 
 #endif

@@ -1,8 +1,8 @@
 /* checkpoint: a model file as named tensors and metadata; no meaning attached.
  *
- * The format is recognised by content. Whatever the format, names and keys are GGUF's, so nothing above
- * this layer knows where a model came from. Tensors point into the read-only mapping: every byte range
- * has been checked to lie inside the file and to overlap no other. */
+ * The format is recognised by content. Whatever the format, names and keys are GGUF's, so nothing
+ * above this layer knows where a model came from. Tensors point into the read-only mapping: every
+ * byte range has been checked to lie inside the file and to overlap no other. */
 #ifndef LONGHAND_MODEL_CHECKPOINT_H
 #define LONGHAND_MODEL_CHECKPOINT_H
 
@@ -20,7 +20,7 @@ struct tensor {
     int64_t shape[TENSOR_DIMS]; /* shape[0] varies fastest (columns); unused dimensions are 1 */
     const void *data;
     size_t bytes;
-    size_t offset; /* of data in its file, for messages */
+    size_t offset;     /* of data in its file, for messages */
     const char *place; /* file name, for messages */
 };
 
@@ -36,8 +36,8 @@ struct checkpoint {
     void *owned; /* memory behind names and metadata that no file holds (llama2.c) */
 };
 
-/* Opens `path` (the first file of a split model, whose siblings are found beside it). On failure the
- * struct is zeroed. */
+/* Opens `path` (the first file of a split model, whose siblings are found beside it). On failure
+ * the struct is zeroed. */
 int checkpoint_open(struct checkpoint *checkpoint, const char *path, struct error *err);
 
 /* Accepts a zeroed or already closed struct. */

@@ -59,7 +59,8 @@ const char *architecture_names(void)
     return names;
 }
 
-static const struct architecture *find_architecture(const struct metadata *metadata, struct error *err)
+static const struct architecture *find_architecture(const struct metadata *metadata,
+                                                    struct error *err)
 {
     struct text name;
     if (metadata_text(metadata, "general.architecture", REQUIRED, &name, err))
@@ -87,10 +88,12 @@ static const char *key_of(struct reader *r, const char *name)
     return r->key;
 }
 
-static void read_int(struct reader *r, const char *name, enum presence presence, int min, int max, int *out)
+static void read_int(struct reader *r, const char *name, enum presence presence, int min, int max,
+                     int *out)
 {
     if (!r->failed)
-        r->failed = metadata_int(r->metadata, key_of(r, name), presence, min, max, out, r->err) != 0;
+        r->failed =
+            metadata_int(r->metadata, key_of(r, name), presence, min, max, out, r->err) != 0;
 }
 
 static void read_double(struct reader *r, const char *name, enum presence presence, double *out)
@@ -108,10 +111,12 @@ static void read_bool(struct reader *r, const char *name, bool *out)
 static int refuse(struct reader *r, const char *name, double found, const char *allowed)
 {
     r->failed = true;
-    return error_set(r->err, "%s: %s is %g, allowed: %s", r->metadata->place, key_of(r, name), found, allowed);
+    return error_set(r->err, "%s: %s is %g, allowed: %s", r->metadata->place, key_of(r, name),
+                     found, allowed);
 }
 
-/* The sizes that shapes are checked against. The bounds keep every product of two of them in an int. */
+/* The sizes that shapes are checked against. The bounds keep every product of two of them in an
+ * int. */
 static int read_shape(struct reader *r, struct config *config)
 {
     read_int(r, "block_count", REQUIRED, 1, 4096, &config->n_layers);
@@ -125,7 +130,8 @@ static int read_shape(struct reader *r, struct config *config)
     if (r->failed)
         return -1;
     if (config->n_heads % config->n_kv_heads != 0)
-        return refuse(r, "attention.head_count_kv", config->n_kv_heads, "a divisor of attention.head_count");
+        return refuse(r, "attention.head_count_kv", config->n_kv_heads,
+                      "a divisor of attention.head_count");
     config->head_dim = config->dim / config->n_heads;
     bool divides = config->dim % config->n_heads == 0;
     read_int(r, "attention.key_length", divides ? OPTIONAL : REQUIRED, 1, 4096, &config->head_dim);
@@ -161,7 +167,8 @@ static int read_norm(struct reader *r, struct config *config)
     return 0;
 }
 
-/* Only Llama-3's scaling, which travels as a tensor, is supported. Others must be absent or scale by 1. */
+/* Only Llama-3's scaling, which travels as a tensor, is supported. Others must be absent or scale
+ * by 1. */
 static int check_scaling(struct reader *r)
 {
     struct text type = {"linear", 6}; /* what a factor without a type means */
@@ -176,8 +183,9 @@ static int check_scaling(struct reader *r)
     if (text_equals(type, "none"))
         return 0;
     if (!text_equals(type, "linear") && (!text_equals(type, "yarn") || factor != 1))
-        return error_set(r->err, "%s: %s \"%s\" is not supported; supported: none, rope_freqs.weight",
-                         r->metadata->place, key_of(r, "rope.scaling.type"), text_printable(type).chars);
+        return error_set(
+            r->err, "%s: %s \"%s\" is not supported; supported: none, rope_freqs.weight",
+            r->metadata->place, key_of(r, "rope.scaling.type"), text_printable(type).chars);
     const char *allowed = "1 (linear scaling is not supported; supported: none, rope_freqs.weight)";
     if (factor != 1)
         return refuse(r, "rope.scaling.factor", factor, allowed);
@@ -212,9 +220,11 @@ static int read_position(struct reader *r, struct config *config)
     return 0;
 }
 
-int config_read(struct config *config, const struct metadata *metadata, int vocab_size, struct error *err)
+int config_read(struct config *config, const struct metadata *metadata, int vocab_size,
+                struct error *err)
 {
-    *config = (struct config){.architecture = find_architecture(metadata, err), .vocab_size = vocab_size};
+    *config =
+        (struct config){.architecture = find_architecture(metadata, err), .vocab_size = vocab_size};
     if (!config->architecture)
         return -1;
     struct reader r = {.metadata = metadata, .prefix = config->architecture->name, .err = err};

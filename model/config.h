@@ -10,7 +10,13 @@
 
 enum norm_kind { NORM_RMS, NORM_LAYER };
 enum activation { ACTIVATION_SILU, ACTIVATION_GELU, ACTIVATION_GELU_TANH };
-enum position_kind { POSITION_NONE, POSITION_LEARNED, POSITION_ROPE, POSITION_ALIBI, POSITION_COUNT };
+enum position_kind {
+    POSITION_NONE,
+    POSITION_LEARNED,
+    POSITION_ROPE,
+    POSITION_ALIBI,
+    POSITION_COUNT
+};
 /* Which dimensions of a head RoPE turns together: (2t, 2t+1), or (t, t + r/2). */
 enum rope_pairs { ROPE_INTERLEAVED, ROPE_HALVES };
 
@@ -26,7 +32,8 @@ struct architecture {
     bool gated;             /* ffn_gate: activation(gate) * up */
     bool fused_qkv;         /* attn_qkv: rows of q, then k, then v */
     bool embedding_norm;    /* token_embd_norm after the embedding */
-    bool parallel_residual; /* attention and ffn read the same x; overridden by use_parallel_residual */
+    bool parallel_residual; /* attention and ffn read the same x; overridden by
+                               use_parallel_residual */
 };
 
 struct config {
@@ -49,7 +56,8 @@ struct config {
 };
 
 /* vocab_size is the number of rows of the embedding, which the caller knows. */
-int config_read(struct config *config, const struct metadata *metadata, int vocab_size, struct error *err);
+int config_read(struct config *config, const struct metadata *metadata, int vocab_size,
+                struct error *err);
 
 /* "llama, qwen2, ...", for messages. */
 const char *architecture_names(void);

@@ -42,7 +42,8 @@ static void for_tokens(struct pass *pass, int first, parallel_body *body)
     parallel_for(n, grain, body, pass);
 }
 
-static void apply_norm(const struct pass *pass, const struct norm *norm, float *y, const float *x, size_t n)
+static void apply_norm(const struct pass *pass, const struct norm *norm, float *y, const float *x,
+                       size_t n)
 {
     if (pass->config->architecture->norm == NORM_RMS)
         pass->k->rms_norm(y, x, norm->weight, n, pass->config->norm_epsilon);
@@ -60,20 +61,24 @@ static void embed_tokens(void *context, int begin, int end, int thread)
     size_t row_bytes = format_row_bytes(w->format, dim);
     for (int t = begin; t < end; t++) {
         float *x = pass->session->activations.x + (size_t)t * dim;
-        format_dequantize(w->format, (const uint8_t *)w->data + (size_t)pass->ids[t] * row_bytes, dim, x);
+        format_dequantize(w->format, (const uint8_t *)w->data + (size_t)pass->ids[t] * row_bytes,
+                          dim, x);
         for (int i = 0; i < model->n_positions; i++)
             if (model->positions[i].scheme->embed)
-                model->positions[i].scheme->embed(&model->positions[i], pass->session->position + t, x);
+                model->positions[i].scheme->embed(&model->positions[i], pass->session->position + t,
+                                                  x);
         if (model->embedding_norm.weight)
             apply_norm(pass, &model->embedding_norm, x, x, dim);
     }
 }
 
-static float *angle_row(const struct pass *pass, float *table, const struct position *position, int t)
+static float *angle_row(const struct pass *pass, float *table, const struct position *position,
+                        int t)
 {
     const struct session *session = pass->session;
     size_t scheme = (size_t)(position - session->model->positions);
-    return table + (scheme * (size_t)session->activations.tokens + (size_t)t) * (size_t)(pass->config->head_dim / 2);
+    return table + (scheme * (size_t)session->activations.tokens + (size_t)t) *
+                       (size_t)(pass->config->head_dim / 2);
 }
 
 static void compute_angles(void *context, int begin, int end, int thread)
@@ -84,7 +89,8 @@ static void compute_angles(void *context, int begin, int end, int thread)
     for (int i = 0; i < model->n_positions; i++) {
         const struct position *p = &model->positions[i];
         for (int t = begin; p->rotated > 0 && t < end; t++)
-            p->scheme->angles(p, pass->session->position + t, angle_row(pass, pass->session->activations.cos, p, t),
+            p->scheme->angles(p, pass->session->position + t,
+                              angle_row(pass, pass->session->activations.cos, p, t),
                               angle_row(pass, pass->session->activations.sin, p, t));
     }
 }
@@ -183,13 +189,14 @@ static void add_residual(void *context, int begin, int end, int thread)
 }
 
 /* y = w x for the tokens from `first` on; x and y have rows of ldx and ldy floats. */
-static void multiply(const struct pass *pass, const struct linear *const *w, int n_products, const float *x,
-                     size_t ldx, float *const *y, size_t ldy, int first)
+static void multiply(const struct pass *pass, const struct linear *const *w, int n_products,
+                     const float *x, size_t ldx, float *const *y, size_t ldy, int first)
 {
     struct product products[3];
     for (int i = 0; i < n_products; i++)
         products[i] = (struct product){&w[i]->w, w[i]->bias, y[i] + (size_t)first * ldy, ldy};
-    matmul(pass->k, &pass->session->workspace, x + (size_t)first * ldx, ldx, pass->n - first, products, n_products);
+    matmul(pass->k, &pass->session->workspace, x + (size_t)first * ldx, ldx, pass->n - first,
+           products, n_products);
 }
 
 static void project_qkv(struct pass *pass)
@@ -227,7 +234,8 @@ static void feed_forward(struct pass *pass, int first)
     const struct activations *a = &pass->session->activations;
     const struct linear *in[2] = {&pass->layer->up, &pass->layer->gate};
     float *hidden[2] = {a->up, a->gate};
-    multiply(pass, in, c->architecture->gated ? 2 : 1, a->h, (size_t)c->dim, hidden, (size_t)c->hidden_dim, first);
+    multiply(pass, in, c->architecture->gated ? 2 : 1, a->h, (size_t)c->dim, hidden,
+             (size_t)c->hidden_dim, first);
     for_tokens(pass, first, activate);
     const struct linear *out = &pass->layer->down;
     float *y = a->y;
@@ -250,14 +258,17 @@ static void layer_pass(struct pass *pass, int first)
     for_tokens(pass, first, add_residual);
 }
 
-void forward(struct session *session, const int32_t *ids, int n, enum forward_logits wanted, float *logits)
+void forward(struct session *session, const int32_t *ids, int n, enum forward_logits wanted,
+             float *logits)
 {
     const struct model *model = session->model;
     const struct activations *a = &session->activations;
-    struct pass pass = {.session = session, .k = &model->kernels, .config = &model->config, .ids = ids, .n = n};
+    struct pass pass = {
+        .session = session, .k = &model->kernels, .config = &model->config, .ids = ids, .n = n};
     for_tokens(&pass, 0, embed_tokens);
     for_tokens(&pass, 0, compute_angles);
-    /* The last layer stores everyone's keys and values, and goes on with those whose logits are wanted. */
+    /* The last layer stores everyone's keys and values, and goes on with those whose logits are
+     * wanted. */
     int wanted_from = wanted == LOGITS_ALL ? 0 : wanted == LOGITS_LAST ? n - 1 : n;
     for (int l = 0; l < model->config.n_layers; l++) {
         pass.layer = &model->layers[l];
@@ -268,6 +279,8 @@ void forward(struct session *session, const int32_t *ids, int n, enum forward_lo
         return;
     normalise(&pass, &model->output_norm, wanted_from);
     size_t dim = (size_t)model->config.dim;
-    struct product product = {&model->output.w, model->output.bias, logits, (size_t)model->config.vocab_size};
-    matmul(pass.k, &session->workspace, a->h + (size_t)wanted_from * dim, dim, n - wanted_from, &product, 1);
+    struct product product = {&model->output.w, model->output.bias, logits,
+                              (size_t)model->config.vocab_size};
+    matmul(pass.k, &session->workspace, a->h + (size_t)wanted_from * dim, dim, n - wanted_from,
+           &product, 1);
 }

@@ -23,8 +23,8 @@ struct generate {
     double new_seconds;
 };
 
-/* Feeds prompt[n] (n > 0) and continues. Every emitted token but the last has been fed, so the next call may
- * go on with that token in front of its prompt. */
+/* Feeds prompt[n] (n > 0) and continues. Every emitted token but the last has been fed, so the next
+ * call may go on with that token in front of its prompt. */
 int generate(struct generate *run, const int32_t *prompt, int64_t n, struct error *err);
 
 #endif

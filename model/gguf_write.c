@@ -67,27 +67,32 @@ static bool is_of_the_file(struct text key)
            text_equals(key, "split.tensors.count");
 }
 
-static int put_metadata(struct gguf_write *w, const struct metadata *metadata, int file_type, struct error *err)
+static int put_metadata(struct gguf_write *w, const struct metadata *metadata, int file_type,
+                        struct error *err)
 {
     static const char key[] = "general.file_type";
     for (size_t i = 0; i < metadata->n_entries; i++) {
         const struct metadata_entry *entry = &metadata->entries[i];
-        if (!is_of_the_file(entry->key) && (put_text(w, entry->key, err) || put_value(w, &entry->value, err)))
+        if (!is_of_the_file(entry->key) &&
+            (put_text(w, entry->key, err) || put_value(w, &entry->value, err)))
             return -1;
     }
     struct metadata_value value = {.type = METADATA_U32, .u = (uint64_t)file_type};
-    return put_text(w, (struct text){key, sizeof key - 1}, err) || put_value(w, &value, err) ? -1 : 0;
+    return put_text(w, (struct text){key, sizeof key - 1}, err) || put_value(w, &value, err) ? -1
+                                                                                             : 0;
 }
 
 static size_t tensor_bytes(const struct gguf_tensor *tensor)
 {
     size_t bytes = format_row_bytes(tensor->format, (size_t)tensor->source->shape[0]);
     for (int d = 1; d < TENSOR_DIMS; d++)
-        bytes *= (size_t)tensor->source->shape[d]; /* no larger than the source, which is in memory as f32 at most */
+        bytes *= (size_t)tensor->source
+                     ->shape[d]; /* no larger than the source, which is in memory as f32 at most */
     return bytes;
 }
 
-static int put_directory(struct gguf_write *w, const struct gguf_tensor *tensors, size_t n, struct error *err)
+static int put_directory(struct gguf_write *w, const struct gguf_tensor *tensors, size_t n,
+                         struct error *err)
 {
     size_t offset = 0;
     for (size_t i = 0; i < n; i++) {
@@ -97,7 +102,8 @@ static int put_directory(struct gguf_write *w, const struct gguf_tensor *tensors
         for (int d = 0; d < source->n_dims; d++)
             if (put_uint(w, (uint64_t)source->shape[d], 8, err))
                 return -1;
-        if (put_uint(w, format_info[tensors[i].format].ggml_type, 4, err) || put_uint(w, offset, 8, err))
+        if (put_uint(w, format_info[tensors[i].format].ggml_type, 4, err) ||
+            put_uint(w, offset, 8, err))
             return -1;
         offset += (tensor_bytes(&tensors[i]) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     }
@@ -115,8 +121,8 @@ static char *join(const char *path, const char *suffix)
     return joined;
 }
 
-int gguf_write_open(struct gguf_write *writer, const char *path, const struct metadata *metadata, int file_type,
-                    const struct gguf_tensor *tensors, size_t n, struct error *err)
+int gguf_write_open(struct gguf_write *writer, const char *path, const struct metadata *metadata,
+                    int file_type, const struct gguf_tensor *tensors, size_t n, struct error *err)
 {
     size_t n_entries = 1;
     for (size_t i = 0; i < metadata->n_entries; i++)
@@ -127,13 +133,16 @@ int gguf_write_open(struct gguf_write *writer, const char *path, const struct me
     writer->file = fopen(writer->temporary, "wbe");
     if (!writer->file)
         return error_set(err, "%s: cannot create: %s", writer->temporary, strerror(errno));
-    if (put(writer, "GGUF", 4, err) || put_uint(writer, VERSION, 4, err) || put_uint(writer, n, 8, err) ||
-        put_uint(writer, n_entries, 8, err))
+    if (put(writer, "GGUF", 4, err) || put_uint(writer, VERSION, 4, err) ||
+        put_uint(writer, n, 8, err) || put_uint(writer, n_entries, 8, err))
         return -1;
-    return put_metadata(writer, metadata, file_type, err) || put_directory(writer, tensors, n, err) ? -1 : 0;
+    return put_metadata(writer, metadata, file_type, err) || put_directory(writer, tensors, n, err)
+               ? -1
+               : 0;
 }
 
-int gguf_write_data(struct gguf_write *writer, const void *data, size_t bytes, bool last, struct error *err)
+int gguf_write_data(struct gguf_write *writer, const void *data, size_t bytes, bool last,
+                    struct error *err)
 {
     return put(writer, data, bytes, err) || (last && put_pad(writer, err)) ? -1 : 0;
 }

@@ -6,7 +6,8 @@
 #include "model/weights.h"
 
 /* Every layer of the architectures so far has the same scheme. */
-static int open_positions(struct model *model, const struct checkpoint *checkpoint, struct error *err)
+static int open_positions(struct model *model, const struct checkpoint *checkpoint,
+                          struct error *err)
 {
     model->positions = calloc(1, sizeof *model->positions);
     if (!model->positions)
@@ -33,10 +34,12 @@ static void count_weights(struct model *model, const struct checkpoint *checkpoi
     const struct matrix *embedding = &model->embedding;
     model->token_bytes = model->weight_bytes;
     if (model->output.w.data != embedding->data)
-        model->token_bytes -= (size_t)embedding->rows * format_row_bytes(embedding->format, (size_t)embedding->cols);
+        model->token_bytes -=
+            (size_t)embedding->rows * format_row_bytes(embedding->format, (size_t)embedding->cols);
 }
 
-int model_open(struct model *model, const struct checkpoint *checkpoint, const char *isa, struct error *err)
+int model_open(struct model *model, const struct checkpoint *checkpoint, const char *isa,
+               struct error *err)
 {
     *model = (struct model){0};
     if (kernels_select(&model->kernels, isa, err))

@@ -1,7 +1,8 @@
-/* model: a checkpoint with meaning: configuration, position scheme and typed weights, const from here on.
+/* model: a checkpoint with meaning: configuration, position scheme and typed weights, const from
+ * here on.
  *
- * Weights point into the checkpoint's mapping, which must outlive the model. Any number of sessions may
- * share one model. */
+ * Weights point into the checkpoint's mapping, which must outlive the model. Any number of sessions
+ * may share one model. */
 #ifndef LONGHAND_MODEL_MODEL_H
 #define LONGHAND_MODEL_MODEL_H
 
@@ -25,8 +26,8 @@ struct linear {
 struct layer {
     const struct position *position;
     struct norm attention_norm; /* (dim) */
-    struct linear qkv[3]; /* q (n_heads * head_dim, dim), k and v (n_kv_heads * head_dim, dim); or one
-                             matrix with these rows in this order */
+    struct linear qkv[3]; /* q (n_heads * head_dim, dim), k and v (n_kv_heads * head_dim, dim); or
+                             one matrix with these rows in this order */
     int n_qkv;            /* 3 or 1 */
     struct norm q_norm;   /* (head_dim) RMS norm of every head before rotation; weight NULL: none */
     struct norm k_norm;
@@ -53,7 +54,8 @@ struct model {
 };
 
 /* `isa` names the kernels' tier; NULL: the best this CPU has. On failure the struct is zeroed. */
-int model_open(struct model *model, const struct checkpoint *checkpoint, const char *isa, struct error *err);
+int model_open(struct model *model, const struct checkpoint *checkpoint, const char *isa,
+               struct error *err);
 void model_close(struct model *model); /* accepts a zeroed struct */
 
 #endif

@@ -25,17 +25,20 @@ int sampler_check(const struct sampler_options *o, struct error *err)
         double found;
         const char *allowed;
     } rules[] = {
-        {"temperature", o->temperature >= 0 && o->temperature <= 1000, (double)o->temperature, "0 to 1000"},
+        {"temperature", o->temperature >= 0 && o->temperature <= 1000, (double)o->temperature,
+         "0 to 1000"},
         {"top-k", o->top_k >= 0, o->top_k, "0 (off) or more"},
         {"top-p", o->top_p > 0 && o->top_p <= 1, (double)o->top_p, "more than 0, at most 1 (off)"},
         {"min-p", o->min_p >= 0 && o->min_p < 1, (double)o->min_p, "0 (off) to less than 1"},
-        {"repeat-penalty", o->repeat_penalty > 0 && o->repeat_penalty <= 1000, (double)o->repeat_penalty,
-         "more than 0, 1 (off), at most 1000"},
-        {"repeat-last", o->repeat_last >= 0 && o->repeat_last <= 1 << 20, o->repeat_last, "0 to 1048576"},
+        {"repeat-penalty", o->repeat_penalty > 0 && o->repeat_penalty <= 1000,
+         (double)o->repeat_penalty, "more than 0, 1 (off), at most 1000"},
+        {"repeat-last", o->repeat_last >= 0 && o->repeat_last <= 1 << 20, o->repeat_last,
+         "0 to 1048576"},
     };
     for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++)
         if (!rules[i].ok)
-            return error_set(err, "%s is %g, allowed: %s", rules[i].name, rules[i].found, rules[i].allowed);
+            return error_set(err, "%s is %g, allowed: %s", rules[i].name, rules[i].found,
+                             rules[i].allowed);
     return 0;
 }
 
@@ -67,7 +70,8 @@ static double draw(uint64_t s[4])
     return (double)(result >> 11) * 0x1p-53;
 }
 
-int sampler_open(struct sampler *sampler, const struct sampler_options *options, int vocab_size, struct error *err)
+int sampler_open(struct sampler *sampler, const struct sampler_options *options, int vocab_size,
+                 struct error *err)
 {
     *sampler = (struct sampler){.options = *options, .vocab_size = vocab_size};
     if (sampler_check(options, err))
@@ -81,7 +85,8 @@ int sampler_open(struct sampler *sampler, const struct sampler_options *options,
     sampler->recent = size_alloc((size_t)options->repeat_last, sizeof *sampler->recent);
     if (!sampler->candidates || !sampler->logits || !sampler->recent) {
         sampler_close(sampler);
-        return error_memory(err, "the sampler", n * (sizeof *sampler->candidates + sizeof *sampler->logits));
+        return error_memory(err, "the sampler",
+                            n * (sizeof *sampler->candidates + sizeof *sampler->logits));
     }
     return 0;
 }
@@ -102,7 +107,8 @@ void sampler_accept(struct sampler *sampler, int32_t id)
     sampler->n_recent++;
 }
 
-/* Divides positive logits of recent tokens by the penalty and multiplies negative ones, once per token. */
+/* Divides positive logits of recent tokens by the penalty and multiplies negative ones, once per
+ * token. */
 static void penalise(const struct sampler *sampler, float *logits, const float *original)
 {
     int64_t last = sampler->options.repeat_last;
@@ -145,7 +151,8 @@ static void swap(struct candidate *a, struct candidate *b)
     *b = t;
 }
 
-/* Moves the k first in the order of `compare` to the front (quickselect); their own order is open. */
+/* Moves the k first in the order of `compare` to the front (quickselect); their own order is open.
+ */
 static void select_first(struct candidate *c, size_t n, size_t k)
 {
     while (n > 1 && k > 0 && k < n) {
@@ -165,8 +172,8 @@ static void select_first(struct candidate *c, size_t n, size_t k)
     }
 }
 
-/* The smallest set of likeliest tokens whose share reaches top_p, sorted. Grows the sorted front until it
- * does, so that a large vocabulary is rarely sorted whole. */
+/* The smallest set of likeliest tokens whose share reaches top_p, sorted. Grows the sorted front
+ * until it does, so that a large vocabulary is rarely sorted whole. */
 static size_t nucleus(struct candidate *c, size_t n, double top_p)
 {
     double total = 0;

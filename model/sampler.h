@@ -1,8 +1,8 @@
 /* sampler: logits -> token.
  *
- * The chain, in this order: repetition penalty, min-p, top-k, top-p, temperature, draw; each filter sees what
- * the one before it left. temperature 0 takes
- * the most likely token (the lowest id among equals) after the penalty. */
+ * The chain, in this order: repetition penalty, min-p, top-k, top-p, temperature, draw; each filter
+ * sees what the one before it left. temperature 0 takes the most likely token (the lowest id among
+ * equals) after the penalty. */
 #ifndef LONGHAND_MODEL_SAMPLER_H
 #define LONGHAND_MODEL_SAMPLER_H
 
@@ -29,7 +29,7 @@ struct candidate {
 
 struct sampler {
     struct sampler_options options;
-    uint64_t rng[4];              /* xoshiro256** */
+    uint64_t rng[4]; /* xoshiro256** */
     int vocab_size;
     struct candidate *candidates; /* (vocab_size) scratch */
     float *logits;                /* (vocab_size) scratch */

@@ -10,7 +10,8 @@
 #include "model/forward.h"
 
 /* One allocation, cut into the arrays of `a`, whose first is its start. */
-static int activations_reserve(struct activations *a, const struct model *model, int tokens, struct error *err)
+static int activations_reserve(struct activations *a, const struct model *model, int tokens,
+                               struct error *err)
 {
     int threads = parallel_threads();
     if (tokens <= a->tokens && threads <= a->threads)
@@ -54,14 +55,16 @@ static int activations_reserve(struct activations *a, const struct model *model,
     return 0;
 }
 
-int session_open(struct session *session, const struct model *model, enum format kv, struct error *err)
+int session_open(struct session *session, const struct model *model, enum format kv,
+                 struct error *err)
 {
     *session = (struct session){.model = model};
     if (cache_open(&session->cache, &model->config, kv, err))
         return -1;
     session->logits = size_alloc((size_t)model->config.vocab_size, sizeof *session->logits);
     if (!session->logits)
-        return error_memory(err, "logits", (size_t)model->config.vocab_size * sizeof *session->logits);
+        return error_memory(err, "logits",
+                            (size_t)model->config.vocab_size * sizeof *session->logits);
     return 0;
 }
 
@@ -74,18 +77,21 @@ void session_close(struct session *session)
     *session = (struct session){0};
 }
 
-static int check_ids(const struct session *session, const int32_t *ids, int64_t n, struct error *err)
+static int check_ids(const struct session *session, const int32_t *ids, int64_t n,
+                     struct error *err)
 {
     const struct model *model = session->model;
     for (int64_t i = 0; i < n; i++)
         if (ids[i] < 0 || ids[i] >= model->config.vocab_size)
-            return error_set(err, "token %lld of the text: id %d, allowed: 0 to %d", (long long)i, (int)ids[i],
-                             model->config.vocab_size - 1);
+            return error_set(err, "token %lld of the text: id %d, allowed: 0 to %d", (long long)i,
+                             (int)ids[i], model->config.vocab_size - 1);
     for (int i = 0; i < model->n_positions; i++)
         if (n > model->positions[i].limit - session->position)
-            return error_set(err, "the text reaches position %lld, but the model has %s positions up to %lld only",
-                             (long long)(session->position + n - 1), model->positions[i].scheme->name,
-                             (long long)(model->positions[i].limit - 1));
+            return error_set(
+                err,
+                "the text reaches position %lld, but the model has %s positions up to %lld only",
+                (long long)(session->position + n - 1), model->positions[i].scheme->name,
+                (long long)(model->positions[i].limit - 1));
     return 0;
 }
 
@@ -102,7 +108,8 @@ static int make_room(struct session *session, int64_t n, struct error *err)
     return cache_reserve(&session->cache, session->position + n, err);
 }
 
-int session_feed(struct session *session, const int32_t *ids, int64_t n, float *logits, struct error *err)
+int session_feed(struct session *session, const int32_t *ids, int64_t n, float *logits,
+                 struct error *err)
 {
     if (check_ids(session, ids, n, err) || make_room(session, n, err))
         return -1;
@@ -129,6 +136,7 @@ void session_truncate(struct session *session, int64_t n)
 
 size_t session_bytes(const struct session *session)
 {
-    return cache_bytes(&session->cache) + session->activations.bytes + workspace_bytes(&session->workspace) +
+    return cache_bytes(&session->cache) + session->activations.bytes +
+           workspace_bytes(&session->workspace) +
            (size_t)session->model->config.vocab_size * sizeof *session->logits;
 }

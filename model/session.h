@@ -12,10 +12,12 @@
 #include "model/cache.h"
 #include "model/model.h"
 
-/* Tokens that one pass through the layers takes at most: weights are unpacked once for all of them. */
+/* Tokens that one pass through the layers takes at most: weights are unpacked once for all of them.
+ */
 enum { SESSION_BATCH = 512 };
 
-/* Activations of up to `tokens` tokens and scratch of `threads` threads; allocated as batches need them. */
+/* Activations of up to `tokens` tokens and scratch of `threads` threads; allocated as batches need
+ * them. */
 struct activations {
     int tokens;
     int threads;
@@ -42,13 +44,15 @@ struct session {
 };
 
 /* `kv` is the cache's element format. The model must outlive the session. */
-int session_open(struct session *session, const struct model *model, enum format kv, struct error *err);
+int session_open(struct session *session, const struct model *model, enum format kv,
+                 struct error *err);
 void session_close(struct session *session); /* accepts a zeroed struct */
 
-/* Feeds ids[n], n > 0. Afterwards session->logits holds the last token's logits, and `logits`, unless NULL,
- * those of all n tokens (n, vocab_size). On failure (an id outside the vocabulary, a position past what the
- * scheme has, no memory) nothing has changed. */
-int session_feed(struct session *session, const int32_t *ids, int64_t n, float *logits, struct error *err);
+/* Feeds ids[n], n > 0. Afterwards session->logits holds the last token's logits, and `logits`,
+ * unless NULL, those of all n tokens (n, vocab_size). On failure (an id outside the vocabulary, a
+ * position past what the scheme has, no memory) nothing has changed. */
+int session_feed(struct session *session, const int32_t *ids, int64_t n, float *logits,
+                 struct error *err);
 
 /* Goes back to the first n tokens (n <= position). */
 void session_truncate(struct session *session, int64_t n);

@@ -8,7 +8,8 @@
 
 #include "base/size.h"
 
-/* Finds tensors and remembers the first failure, so that a whole layer reads without a test a line. */
+/* Finds tensors and remembers the first failure, so that a whole layer reads without a test a line.
+ */
 struct finder {
     const struct checkpoint *checkpoint;
     struct error *err;
@@ -35,7 +36,8 @@ static void fail(struct finder *f, const struct tensor *tensor, const char *form
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
     f->failed = true;
-    error_set(f->err, "%s: tensor \"%s\" at byte %zu: %s", tensor->place, f->name, tensor->offset, text);
+    error_set(f->err, "%s: tensor \"%s\" at byte %zu: %s", tensor->place, f->name, tensor->offset,
+              text);
 }
 
 /* The tensor f->name, or NULL: absent and OPTIONAL, or a failure. */
@@ -93,7 +95,8 @@ static struct linear linear(struct finder *f, int layer, const char *part, int r
     return result;
 }
 
-static struct norm norm(struct finder *f, int layer, const char *part, enum presence presence, int n)
+static struct norm norm(struct finder *f, int layer, const char *part, enum presence presence,
+                        int n)
 {
     char weight[48];
     char bias[48];
@@ -137,10 +140,13 @@ int weights_vocab_size(const struct checkpoint *checkpoint, struct error *err)
     const struct tensor *embedding = checkpoint_find(checkpoint, "token_embd.weight");
     if (!embedding) {
         const char *why = checkpoint->n_tensors == 0 ? "; the file holds a vocabulary only" : "";
-        return error_set(err, "%s: tensor \"token_embd.weight\" is missing%s", checkpoint->path, why);
+        return error_set(err, "%s: tensor \"token_embd.weight\" is missing%s", checkpoint->path,
+                         why);
     }
     if (embedding->n_dims != 2 || embedding->shape[1] < 1 || embedding->shape[1] > INT_MAX)
-        return error_set(err, "%s: tensor \"token_embd.weight\" at byte %zu: shape (%lld,%lld), expected (dim,tokens)",
+        return error_set(err,
+                         "%s: tensor \"token_embd.weight\" at byte %zu: shape (%lld,%lld), "
+                         "expected (dim,tokens)",
                          embedding->place, embedding->offset, (long long)embedding->shape[0],
                          (long long)embedding->shape[1]);
     return (int)embedding->shape[1];

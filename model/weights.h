@@ -1,4 +1,5 @@
-/* weights: finds the tensors of a model and checks each one's type and shape, once. Called by model_open. */
+/* weights: finds the tensors of a model and checks each one's type and shape, once. Called by
+ * model_open. */
 #ifndef LONGHAND_MODEL_WEIGHTS_H
 #define LONGHAND_MODEL_WEIGHTS_H
 

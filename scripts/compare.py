@@ -118,7 +118,7 @@ class LlamaCpp:
 
     def tokenize(self, text):
         data = text.encode()
-        ids = (llama_cpp.llama_token * (len(data) + 2))()  # no more than one a byte, a beginning of text, a leading space
+        ids = (llama_cpp.llama_token * (len(data) + 2))()  # at most one a byte, beginning of text, leading space
         n_ids = llama_cpp.llama_tokenize(self.vocab, data, len(data), ids, len(ids), True, False)
         return ids[:n_ids]
 

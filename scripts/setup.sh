@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what is missing to build and test longhand on Debian and its relatives; says what it does.
+# Installs what is missing to build and test longhand on Debian and its relatives, and says what.
 #
 #   scripts/setup.sh            what the build needs
 #   scripts/setup.sh --check    and what the tests need; as root on Debian also the emulated aarch64

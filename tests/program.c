@@ -1,4 +1,5 @@
-/* program: see program.h. The child's streams are unnamed files, so neither side ever waits for the other. */
+/* program: see program.h. The child's streams are unnamed files, so neither side ever waits for the
+ * other. */
 #include "tests/program.h"
 
 #include <check.h>

@@ -1,4 +1,5 @@
-/* program: runs ./longhand (or what LONGHAND_PROGRAM names) as a child process and keeps what it says. */
+/* program: runs ./longhand (or what LONGHAND_PROGRAM names) as a child process and keeps what it
+ * says. */
 #ifndef LONGHAND_TESTS_PROGRAM_H
 #define LONGHAND_TESTS_PROGRAM_H
 

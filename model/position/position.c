@@ -32,8 +32,8 @@ void position_close(struct position *position)
     *position = (struct position){0};
 }
 
-void position_rotate(const struct position *position, const struct kernels *kernels, float *x, int n_heads,
-                     const float *cos, const float *sin)
+void position_rotate(const struct position *position, const struct kernels *kernels, float *x,
+                     int n_heads, const float *cos, const float *sin)
 {
     size_t pairs = (size_t)position->rotated / 2;
     for (int head = 0; head < n_heads; head++, x += position->config->head_dim)

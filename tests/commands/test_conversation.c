@@ -62,15 +62,16 @@ START_TEST(chat_of_nothing_says_nothing)
 }
 END_TEST
 
-/* Type, the largest relative squared error of a random matrix in it (half a step of a uniform quantiser
- * with so many bits over a Gaussian, with room for the rows that fall back), and its name in info. */
+/* Type, the largest relative squared error of a random matrix in it (half a step of a uniform
+ * quantiser with so many bits over a Gaussian, with room for the rows that fall back), and its name
+ * in info. */
 static const struct {
     const char *type;
     double error;
     const char *name;
 } types[] = {
-    {"f16", 1e-6, "F16"}, {"bf16", 1e-5, "BF16"}, {"q8_0", 1e-4, "Q8_0"},
-    {"q4_0", 2e-2, "Q4_0"}, {"Q4_K", 1e-2, "Q8_0"}, {"q6_k", 1e-3, "Q8_0"}, /* no K block divides its rows */
+    {"f16", 1e-6, "F16"},   {"bf16", 1e-5, "BF16"}, {"q8_0", 1e-4, "Q8_0"}, {"q4_0", 2e-2, "Q4_0"},
+    {"Q4_K", 1e-2, "Q8_0"}, {"q6_k", 1e-3, "Q8_0"}, /* no K block divides its rows */
 };
 
 START_TEST(quantize_writes_a_model_that_runs)
@@ -90,11 +91,13 @@ START_TEST(quantize_writes_a_model_that_runs)
     const char *const info[] = {"info", "-m", out, "--json", NULL};
     program = run(info, NULL);
     cJSON *object = cJSON_Parse(program.out);
-    ck_assert_ptr_nonnull(cJSON_GetObjectItem(cJSON_GetObjectItem(object, "formats"), types[_i].name));
+    ck_assert_ptr_nonnull(
+        cJSON_GetObjectItem(cJSON_GetObjectItem(object, "formats"), types[_i].name));
     cJSON_Delete(object);
     program_free(&program);
 
-    const char *const generate[] = {"generate", "-m", out, "-p", "hello", "-n", "4", "--seed", "1", "--json", NULL};
+    const char *const generate[] = {"generate", "-m",     out, "-p",     "hello", "-n",
+                                    "4",        "--seed", "1", "--json", NULL};
     program = run(generate, NULL);
     object = cJSON_Parse(program.out);
     ck_assert_double_eq(cJSON_GetObjectItem(object, "new_tokens")->valuedouble, 4);
@@ -142,7 +145,8 @@ Suite *conversation_suite(void)
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, chat_answers_every_line_and_prints_replies_only);
     tcase_add_test(tcase, chat_of_nothing_says_nothing);
-    tcase_add_loop_test(tcase, quantize_writes_a_model_that_runs, 0, sizeof types / sizeof types[0]);
+    tcase_add_loop_test(tcase, quantize_writes_a_model_that_runs, 0,
+                        sizeof types / sizeof types[0]);
     tcase_add_test(tcase, interrupt_keeps_the_text_and_is_code_130);
     suite_add_tcase(suite, tcase);
     return suite;

@@ -1,4 +1,5 @@
-/* test_program: the program as its users meet it: exit codes, messages, and what goes to which stream. */
+/* test_program: the program as its users meet it: exit codes, messages, and what goes to which
+ * stream. */
 #include <check.h>
 #include <cjson/cJSON.h>
 #include <stdio.h>
@@ -6,8 +7,8 @@
 #include <string.h>
 
 #include "tests/program.h"
-#include "tests/support.h"
 #include "tests/suites.h"
+#include "tests/support.h"
 
 /* A tiny random model that carries a tokenizer. */
 #define TINY "tests/data/llama.gguf"
@@ -92,8 +93,13 @@ static const struct refusal failures[] = {
     {{"generate", "-m", TINY, "-p", "caf\xE9"}, NULL, "byte 3 is 0xe9", "UTF-8"},
     {{"generate", "-m", TINY}, "caf\xE9", "standard input: byte 3", "UTF-8"},
     {{"chat", "-m", TINY}, "caf\xE9\n", "byte 3 is 0xe9", "UTF-8"},
-    {{"generate", "-m", "tests/data/gpt2.gguf", "-p", ""}, NULL, "prompt is empty", "begins a text"},
-    {{"generate", "-m", TINY, "-p", "x", "--tokenizer", "no/such.bin"}, NULL, "no/such.bin",
+    {{"generate", "-m", "tests/data/gpt2.gguf", "-p", ""},
+     NULL,
+     "prompt is empty",
+     "begins a text"},
+    {{"generate", "-m", TINY, "-p", "x", "--tokenizer", "no/such.bin"},
+     NULL,
+     "no/such.bin",
      "No such file"},
     {{"tokenize", "-m", TINY, "-d", "-p", "1 two"}, NULL, "two", "number from 0"},
     {{"tokenize", "-m", TINY, "-d", "-p", "1000000000"}, NULL, "1000000000", "from 0"},
@@ -118,8 +124,9 @@ START_TEST(empty_and_cut_models_are_refused)
     ck_assert_uint_eq(fread(image, 1, sizeof image, f), sizeof image);
     fclose(f);
     scratch_make();
-    struct refusal refusal = {.arguments = {"info", "-m", scratch_write("model", image, cuts[_i].bytes)},
-                              .found = cuts[_i].said};
+    struct refusal refusal = {
+        .arguments = {"info", "-m", scratch_write("model", image, cuts[_i].bytes)},
+        .found = cuts[_i].said};
     check_refusal(&refusal, 1);
     scratch_remove();
 }
@@ -142,7 +149,8 @@ END_TEST
 
 START_TEST(help_names_every_command)
 {
-    static const char *const names[] = {"generate", "chat", "bench", "info", "tokenize", "quantize"};
+    static const char *const names[] = {"generate", "chat",     "bench",
+                                        "info",     "tokenize", "quantize"};
     struct program program = {.arguments = (const char *const[]){"--help", NULL}};
     program_run(&program);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
@@ -225,10 +233,11 @@ START_TEST(same_seed_same_text_on_any_threads)
 {
     char *texts[3];
     for (int i = 0; i < 3; i++)
-        texts[i] = output_of(
-            (const char *const[]){GENERATE, "-p", "the", "-t", (const char *[]){"1", "2", "3"}[i], NULL},
-            NULL);
-    char *other = output_of((const char *const[]){GENERATE, "-p", "the", "--seed", "8", NULL}, NULL);
+        texts[i] = output_of((const char *const[]){GENERATE, "-p", "the", "-t",
+                                                   (const char *[]){"1", "2", "3"}[i], NULL},
+                             NULL);
+    char *other =
+        output_of((const char *const[]){GENERATE, "-p", "the", "--seed", "8", NULL}, NULL);
     ck_assert_str_eq(texts[0], texts[1]);
     ck_assert_str_eq(texts[0], texts[2]);
     ck_assert_str_ne(texts[0], other);

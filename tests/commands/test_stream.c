@@ -30,8 +30,10 @@ static void teardown(void)
     scratch_remove();
 }
 
-/* Streams the bytes of `text` one token each and requires `expected`, and to have been stopped or not. */
-static void expect(const char *text, const char *const *stops, int n_stops, const char *expected, bool stopped)
+/* Streams the bytes of `text` one token each and requires `expected`, and to have been stopped or
+ * not. */
+static void expect(const char *text, const char *const *stops, int n_stops, const char *expected,
+                   bool stopped)
 {
     struct options options = {.json = true, .n_stops = n_stops};
     for (int i = 0; i < n_stops; i++)
