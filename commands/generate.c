@@ -40,8 +40,9 @@ static void note_training_length(struct generation *g)
     if (g->past_training || train_length == 0 || g->session.position < train_length)
         return;
     g->past_training = true;
-    output_note(&g->output, "past the training length of %d tokens: going on with true positions",
-                train_length);
+    /* On a terminal the text that is being written stands on the same line. */
+    output_note(&g->output, "%s[past the training length of %d tokens: positions go on as they are]",
+                g->output.terminal ? "\n" : "", train_length);
 }
 
 static bool on_token(void *context, int32_t id)

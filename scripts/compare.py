@@ -5,7 +5,7 @@
     scripts/compare.py MODEL.gguf ... --speed           how fast is each?
 
 Both engines get the same token ids, so that only the transformer is compared. llama.cpp is driven through the low-level
-calls of llama-cpp-python. Of longhand, `make` must have built
+calls of llama-cpp-python. Of longhand, `make all build/logits` must have built
 
     build/logits MODEL IDS OUT        little-endian int32 ids in, float32 logits of shape (ids, vocabulary) out
     longhand bench ... --json         one JSON object a test, with its tokens_per_second
