@@ -117,8 +117,10 @@ static int run_test(struct bench *bench, const char *name, int tokens, bool gene
                                   cJSON_CreateDoubleArray(seconds, o->repetitions));
             cJSON_AddStringToObject(object, "isa", model->kernels.name);
             cJSON_AddNumberToObject(object, "threads", parallel_threads());
-            cJSON_AddNumberToObject(object, "bytes_per_second", bytes);
-            cJSON_AddNumberToObject(object, "machine_bytes_per_second", bench->bandwidth);
+            if (generation) {
+                cJSON_AddNumberToObject(object, "bytes_per_second", bytes);
+                cJSON_AddNumberToObject(object, "machine_bytes_per_second", bench->bandwidth);
+            }
             result = output_json(object, err);
         } else {
             printf("%-10s %6d tokens at depth %-6d %9.1f tokens/s", name, tokens, o->bench_depth,
@@ -138,16 +140,18 @@ static int bench_model(struct bench *bench, struct error *err)
     const struct options *o = bench->options;
     parallel_set_threads(o->threads > 0 ? o->threads : parallel_default_threads());
     if (engine_open_checkpoint(&bench->engine, o, err) ||
-        model_open(&bench->engine.model, &bench->engine.checkpoint, o->isa, err) ||
-        measure_bandwidth(bench, err))
+        model_open(&bench->engine.model, &bench->engine.checkpoint, o->isa, err))
         return -1;
     output_note(&bench->output, "%s kernels, %d threads", bench->engine.model.kernels.name,
                 parallel_threads());
     if (o->bench_prompt > 0 && run_test(bench, "prompt", o->bench_prompt, false, err))
         return -1;
-    if (o->bench_generate > 0 && run_test(bench, "generation", o->bench_generate, true, err))
-        return -1;
-    return 0;
+    if (o->bench_generate == 0)
+        return 0;
+    return measure_bandwidth(bench, err) ||
+                   run_test(bench, "generation", o->bench_generate, true, err)
+               ? -1
+               : 0;
 }
 
 int command_bench(const struct options *options, struct error *err)

@@ -41,7 +41,8 @@ static void note_training_length(struct generation *g)
         return;
     g->past_training = true;
     /* On a terminal the text that is being written stands on the same line. */
-    output_note(&g->output, "%s[past the training length of %d tokens: positions go on as they are]",
+    output_note(&g->output,
+                "%s[past the training length of %d tokens: positions go on as they are]",
                 g->output.terminal ? "\n" : "", train_length);
 }
 

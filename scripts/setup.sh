@@ -73,10 +73,10 @@ elsewhere() {
     cat >&2 <<TEXT
 setup: this is not Debian or Ubuntu; please install a C11 compiler with OpenMP, make, pkg-config
 and the development files of PCRE2, cJSON and (for the tests) Check:
-    Fedora    dnf install gcc make pkgconf pcre2-devel cjson-devel check-devel
-    Arch      pacman -S gcc make pkgconf pcre2 cjson check
-    openSUSE  zypper install gcc make pkg-config pcre2-devel cJSON-devel check-devel
-    Alpine    apk add gcc make pkgconf musl-dev pcre2-dev cjson-dev check-dev
+    Fedora    dnf install gcc make pkgconf pcre2-devel cjson-devel stb-devel check-devel
+    Arch      pacman -S gcc make pkgconf pcre2 cjson stb check
+    openSUSE  zypper install gcc make pkg-config pcre2-devel cJSON-devel stb-devel check-devel
+    Alpine    apk add gcc make pkgconf musl-dev pcre2-dev cjson-dev stb check-dev
 TEXT
     return 1
 }
