@@ -38,6 +38,18 @@ int file_open(struct file *file, const char *path, struct error *err)
     return result;
 }
 
+void file_prefault(const struct file *file, size_t at, size_t n)
+{
+#ifdef MADV_POPULATE_READ
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t start = at / page * page;
+    size_t end = n < file->size - at ? at + n : file->size;
+    (void)madvise((void *)(uintptr_t)(file->data + start), end - start, MADV_POPULATE_READ);
+#else
+    (void)file, (void)at, (void)n;
+#endif
+}
+
 void file_close(struct file *file)
 {
     if (file->data)

@@ -60,6 +60,29 @@ int engine_open_tokenizer(struct engine *engine, const struct options *options, 
     return tokenizer_open(&engine->tokenizer, &engine->checkpoint.metadata, err);
 }
 
+enum { PREFAULT_BYTES = 16 << 20 };
+
+static void prefault_piece(void *context, int begin, int end, int thread)
+{
+    (void)thread;
+    for (int i = begin; i < end; i++)
+        file_prefault(context, (size_t)i * PREFAULT_BYTES, PREFAULT_BYTES);
+}
+
+/* The first token reads all weights: thousands of page faults, unless they are mapped in at one go.
+ * A model that might not fit in memory is left alone, since later pages would push out earlier
+ * ones. */
+static void prefault_weights(struct checkpoint *checkpoint)
+{
+    size_t memory = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
+    for (int i = 0; i < checkpoint->n_files; i++) {
+        size_t size = checkpoint->files[i].size;
+        if (size <= memory / 2 / (size_t)checkpoint->n_files)
+            parallel_for((int)((size + PREFAULT_BYTES - 1) / PREFAULT_BYTES), 1, prefault_piece,
+                         &checkpoint->files[i]);
+    }
+}
+
 int engine_open(struct engine *engine, const struct options *options, struct error *err)
 {
     *engine = (struct engine){0};
@@ -72,6 +95,7 @@ int engine_open(struct engine *engine, const struct options *options, struct err
         return error_set(err, "%s: the tokenizer has %d tokens, the embedding %d rows",
                          engine->checkpoint.path, (int)tokenizer_size(engine->tokenizer),
                          engine->model.config.vocab_size);
+    prefault_weights(&engine->checkpoint);
     return 0;
 }
 
