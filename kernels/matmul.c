@@ -20,7 +20,7 @@ enum {
     MIN_GROUP = 16,           /* the smallest group of any format */
     PANEL_MIN_TOKENS = 4,     /* from here on packing a panel pays */
     PIECE_BYTES = 1 << 15,    /* weights that a thread takes at a time when it goes row by row */
-    PREFETCH_BYTES = 1 << 13, /* how far ahead of the row at hand memory is asked for */
+    PREFETCH_BYTES = 1 << 12, /* how far ahead of the row at hand memory is asked for */
     SMALL_WORK = 1 << 18 /* multiply-adds below which waking threads costs more than it gives */
 };
 
