@@ -8,28 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tests/model/sampling.h"
 #include "tests/suites.h"
 #include "tests/support.h"
-
-/* Nothing but the draw. */
-static const struct sampler_options plain = {
-    .temperature = 1, .top_p = 1, .repeat_penalty = 1, .repeat_last = 64, .seed = 1};
-
-static void open_sampler(struct sampler *sampler, const struct sampler_options *options,
-                         int vocab_size)
-{
-    struct error err;
-    ck_assert_msg(sampler_open(sampler, options, vocab_size, &err) == 0, "%s", err.text);
-}
-
-static int32_t next_once(const struct sampler_options *options, const float *logits, int vocab_size)
-{
-    struct sampler sampler;
-    open_sampler(&sampler, options, vocab_size);
-    int32_t id = sampler_next(&sampler, logits);
-    sampler_close(&sampler);
-    return id;
-}
 
 START_TEST(test_greedy)
 {
