@@ -81,5 +81,7 @@ int main(int argc, char **argv)
         return fail(&err, EXIT_USAGE);
     }
     int code = command->run(&options, &err);
-    return code < 0 ? fail(&err, EXIT_FAILED) : code;
+    if (code < 0 || code == EXIT_USAGE)
+        return fail(&err, code < 0 ? EXIT_FAILED : EXIT_USAGE);
+    return code;
 }

@@ -76,7 +76,7 @@ static int run_once(struct bench *bench, int depth, int tokens, bool generation,
         return error_memory(err, "token ids", (size_t)total * sizeof *ids);
     for (int i = 0; i < total; i++)
         ids[i] = (int32_t)((unsigned)i * 7919U % (unsigned)model->config.vocab_size);
-    int result = session_open(&session, model, bench->options->kv_type, err);
+    int result = engine_open_session(&bench->engine, bench->options, &session, err);
     if (result == 0 && depth > 0)
         result = session_feed(&session, ids, depth, NULL, err);
     double start = output_now();
@@ -117,6 +117,10 @@ static int run_test(struct bench *bench, const char *name, int tokens, bool gene
                                   cJSON_CreateDoubleArray(seconds, o->repetitions));
             cJSON_AddStringToObject(object, "isa", model->kernels.name);
             cJSON_AddNumberToObject(object, "threads", parallel_threads());
+            char context[CONTEXT_TEXT_BYTES];
+            context_text(&bench->engine.context, context, sizeof context);
+            cJSON_AddStringToObject(object, "context", context);
+            cJSON_AddStringToObject(object, "cache_type", format_info[o->kv_type].name);
             if (generation) {
                 cJSON_AddNumberToObject(object, "bytes_per_second", bytes);
                 cJSON_AddNumberToObject(object, "machine_bytes_per_second", bench->bandwidth);
@@ -138,9 +142,7 @@ static int run_test(struct bench *bench, const char *name, int tokens, bool gene
 static int bench_model(struct bench *bench, struct error *err)
 {
     const struct options *o = bench->options;
-    parallel_set_threads(o->threads > 0 ? o->threads : parallel_default_threads());
-    if (engine_open_checkpoint(&bench->engine, o, err) ||
-        model_open(&bench->engine.model, &bench->engine.checkpoint, o->isa, err))
+    if (engine_open_checkpoint(&bench->engine, o, err) || engine_open_model(&bench->engine, o, err))
         return -1;
     output_note(&bench->output, "%s kernels, %d threads", bench->engine.model.kernels.name,
                 parallel_threads());
@@ -158,7 +160,7 @@ int command_bench(const struct options *options, struct error *err)
 {
     struct bench bench = {.options = options};
     output_open(&bench.output, options);
-    int result = bench_model(&bench, err);
+    int result = engine_exit_code(&bench.engine, bench_model(&bench, err));
     engine_close(&bench.engine);
-    return result ? -1 : EXIT_OK;
+    return result;
 }

@@ -9,6 +9,7 @@
 #include "commands/commands.h"
 #include "commands/engine.h"
 #include "commands/interrupt.h"
+#include "commands/notices.h"
 #include "commands/output.h"
 #include "commands/stream.h"
 #include "tokenizer/chat.h"
@@ -19,6 +20,7 @@ struct chat {
     struct session session;
     struct sampler sampler;
     struct output output;
+    struct notices notices;
     const struct chat_family *family; /* NULL: the model has no template and continues plain text */
     struct chat_turn *turns;          /* stb_ds array; so is every content */
     struct token_list fed;            /* what the session holds, id by id */
@@ -83,6 +85,7 @@ static bool on_token(void *context, int32_t id)
     struct chat *chat = context;
     if (tokenizer_is_end(chat->engine.tokenizer, id))
         return false;
+    notices_watch(&chat->notices, chat->session.position + 1, arrlen(chat->stream.text) > 0);
     chat->failed = stream_token(&chat->stream, id, chat->err) != 0 ||
                    token_list_add(&chat->fed, id, chat->err) != 0;
     /* Without a template a reply is a paragraph. */
@@ -92,17 +95,24 @@ static bool on_token(void *context, int32_t id)
 }
 
 /* Takes back what the session holds beyond the prefix that it shares with the conversation, so that
- * only what is new is computed; one token at least remains to be fed, for its logits. */
-static size_t rewind_session(struct chat *chat, const struct token_list *ids)
+ * only what is new is computed; one token at least remains to be fed, for its logits. Where the
+ * context policy has let go of what would be needed, all of it is read again. */
+static int rewind_session(struct chat *chat, const struct token_list *ids, size_t *kept,
+                          struct error *err)
 {
     size_t held =
         (size_t)chat->session.position < chat->fed.n ? (size_t)chat->session.position : chat->fed.n;
     size_t same = 0;
     while (same < held && same + 1 < ids->n && chat->fed.ids[same] == ids->ids[same])
         same++;
-    session_truncate(&chat->session, (int64_t)same);
-    chat->fed.n = same;
-    return same;
+    if (session_truncate(&chat->session, (int64_t)same, err)) {
+        output_note(&chat->output, "%s; reading the conversation again", err->text);
+        same = 0;
+        if (session_truncate(&chat->session, 0, err))
+            return -1;
+    }
+    *kept = chat->fed.n = same;
+    return 0;
 }
 
 static int write_reply(struct chat *chat, const struct generate *run, struct error *err)
@@ -118,12 +128,17 @@ static int write_reply(struct chat *chat, const struct generate *run, struct err
     cJSON_AddNumberToObject(object, "prompt_tokens", (double)run->prompt_tokens);
     cJSON_AddNumberToObject(object, "new_tokens", (double)run->new_tokens);
     cJSON_AddNumberToObject(object, "position", (double)chat->session.position);
+    notices_json(&chat->notices, object);
     return output_json(object, err);
 }
 
 static int generate_reply(struct chat *chat, const struct token_list *ids, struct error *err)
 {
-    size_t same = rewind_session(chat, ids);
+    size_t same;
+    if (rewind_session(chat, ids, &same, err) ||
+        notices_plan(&chat->notices, (int64_t)(ids->n - same), chat->options->n_tokens, err))
+        return -1;
+    notices_watch(&chat->notices, (int64_t)ids->n, false);
     struct generate run = {
         .session = &chat->session,
         .sampler = &chat->sampler,
@@ -139,11 +154,10 @@ static int generate_reply(struct chat *chat, const struct token_list *ids, struc
         stream_end(&chat->stream, err) || write_reply(chat, &run, err))
         return -1;
     if (chat->options->verbose)
-        output_note(
-            &chat->output,
-            "prompt %lld tokens in %.2f s; new %lld tokens in %.2f s; %lld tokens in the cache",
-            (long long)run.prompt_tokens, run.prompt_seconds, (long long)run.new_tokens,
-            run.new_seconds, (long long)chat->session.position);
+        output_note(&chat->output,
+                    "prompt %lld tokens in %.2f s; new %lld tokens in %.2f s; %lld tokens so far",
+                    (long long)run.prompt_tokens, run.prompt_seconds, (long long)run.new_tokens,
+                    run.new_seconds, (long long)chat->session.position);
     return 0;
 }
 
@@ -273,9 +287,13 @@ int command_chat(const struct options *options, struct error *err)
 {
     struct chat chat = {.options = options, .err = err, .terminal = isatty(STDIN_FILENO) == 1};
     output_open(&chat.output, options);
+    chat.notices = (struct notices){.engine = &chat.engine,
+                                    .session = &chat.session,
+                                    .options = options,
+                                    .output = &chat.output};
     interrupt_watch();
     int result = engine_open(&chat.engine, options, err) || open_template(&chat, err) ||
-                         session_open(&chat.session, &chat.engine.model, options->kv_type, err) ||
+                         engine_open_session(&chat.engine, options, &chat.session, err) ||
                          sampler_open(&chat.sampler, &options->sampler,
                                       chat.engine.model.config.vocab_size, err)
                      ? -1
@@ -285,6 +303,7 @@ int command_chat(const struct options *options, struct error *err)
     token_list_free(&chat.fed);
     sampler_close(&chat.sampler);
     session_close(&chat.session);
+    result = engine_exit_code(&chat.engine, result);
     engine_close(&chat.engine);
     return result;
 }

@@ -3,15 +3,18 @@
 
 const struct command commands[] = {
     {"generate", "[options]", "continue a text",
-     OPTIONS_MODEL | OPTIONS_TEXT | OPTIONS_SAMPLING | OPTIONS_RUN | OPTIONS_COMMON, 0,
-     command_generate},
+     OPTIONS_MODEL | OPTIONS_TEXT | OPTIONS_SAMPLING | OPTIONS_POSITION | OPTIONS_RUN |
+         OPTIONS_COMMON,
+     0, command_generate},
     {"chat", "[options]", "talk with a model",
-     OPTIONS_MODEL | OPTIONS_CHAT | OPTIONS_SAMPLING | OPTIONS_RUN | OPTIONS_COMMON, 0,
-     command_chat},
+     OPTIONS_MODEL | OPTIONS_CHAT | OPTIONS_SAMPLING | OPTIONS_POSITION | OPTIONS_RUN |
+         OPTIONS_COMMON,
+     0, command_chat},
     {"bench", "[options]", "measure prompt and generation speed",
-     OPTIONS_MODEL | OPTIONS_BENCH | OPTIONS_RUN | OPTIONS_COMMON, 0, command_bench},
-    {"info", "[options]", "say what a model file is", OPTIONS_MODEL | OPTIONS_COMMON, 0,
-     command_info},
+     OPTIONS_MODEL | OPTIONS_BENCH | OPTIONS_POSITION | OPTIONS_RUN | OPTIONS_COMMON, 0,
+     command_bench},
+    {"info", "[options]", "say what a model file is",
+     OPTIONS_MODEL | OPTIONS_POSITION | OPTIONS_INFO | OPTIONS_COMMON, 0, command_info},
     {"tokenize", "[options]", "text to token ids, or back",
      OPTIONS_MODEL | OPTIONS_TEXT | OPTIONS_TOKENIZE | OPTIONS_COMMON, 0, command_tokenize},
     {"quantize", "[options] IN OUT TYPE",

@@ -14,7 +14,8 @@ struct command {
     const char *summary;
     unsigned groups; /* of options */
     int n_arguments; /* that are not options */
-    /* Returns an exit_code, or -1 after filling err. */
+    /* Returns an exit_code, or -1 after filling err; EXIT_USAGE after filling err too, where only
+     * the model could tell that an option is wrong. */
     int (*run)(const struct options *options, struct error *err);
 };
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "commands/commands.h"
 #include "model/weights.h"
 #include "tokenizer/utf8.h"
 
@@ -83,12 +84,46 @@ static void prefault_weights(struct checkpoint *checkpoint)
     }
 }
 
+/* Options of rotation mean nothing to a model that has none, and are not ignored in silence. */
+static int check_rope(const struct engine *engine, const struct rope_override *rope,
+                      struct error *err)
+{
+    const struct model *model = &engine->model;
+    bool scales = false;
+    bool rotates = false;
+    for (int i = 0; i < model->n_positions; i++) {
+        const struct layer_config *layer = model->positions[i].layer;
+        scales = scales || (layer->position == POSITION_ROPE && layer->rope_scaling);
+        rotates = rotates || model->positions[i].rotated > 0;
+    }
+    const char *name = rope->kind >= 0 && !scales    ? "--rope-scaling"
+                       : rope->factor > 0 && !scales ? "--rope-factor"
+                       : rope->base > 0 && !rotates  ? "--rope-base"
+                                                     : NULL;
+    if (!name)
+        return 0;
+    return error_set(err, "%s: %s: the model's position scheme is \"%s\", expected rope",
+                     engine->checkpoint.path, name, model->positions[0].scheme->name);
+}
+
+int engine_open_model(struct engine *engine, const struct options *options, struct error *err)
+{
+    struct model_options model = {.isa = options->isa, .rope = &options->rope};
+    parallel_set_threads(options->threads > 0 ? options->threads : parallel_default_threads());
+    if (model_open(&engine->model, &engine->checkpoint, &model, err) ||
+        check_rope(engine, &options->rope, err))
+        return -1;
+    engine->train_length = options->rope.train_length > 0 ? options->rope.train_length
+                                                          : engine->model.config.train_length;
+    engine->misused = options->context && context_parse(&engine->context, options->context,
+                                                        engine->train_length, err) != 0;
+    return engine->misused ? -1 : 0;
+}
+
 int engine_open(struct engine *engine, const struct options *options, struct error *err)
 {
     *engine = (struct engine){0};
-    parallel_set_threads(options->threads > 0 ? options->threads : parallel_default_threads());
-    if (engine_open_checkpoint(engine, options, err) ||
-        model_open(&engine->model, &engine->checkpoint, options->isa, err) ||
+    if (engine_open_checkpoint(engine, options, err) || engine_open_model(engine, options, err) ||
         engine_open_tokenizer(engine, options, err))
         return -1;
     if (tokenizer_size(engine->tokenizer) > engine->model.config.vocab_size)
@@ -97,6 +132,19 @@ int engine_open(struct engine *engine, const struct options *options, struct err
                          engine->model.config.vocab_size);
     prefault_weights(&engine->checkpoint);
     return 0;
+}
+
+int engine_open_session(const struct engine *engine, const struct options *options,
+                        struct session *session, struct error *err)
+{
+    struct session_options wanted = {
+        .kv = options->kv_type, .context = engine->context, .max_bytes = options->max_memory};
+    return session_open(session, &engine->model, &wanted, err);
+}
+
+int engine_exit_code(const struct engine *engine, int result)
+{
+    return engine->misused ? EXIT_USAGE : result;
 }
 
 void engine_close(struct engine *engine)

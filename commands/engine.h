@@ -10,6 +10,9 @@ struct engine {
     struct checkpoint checkpoint;
     struct model model;
     struct tokenizer *tokenizer;
+    int train_length;       /* as --train-length or else the file says; 0: not known */
+    struct context context; /* what --context means for this model */
+    bool misused;           /* an option turned out wrong once the model was known */
 };
 
 /* Opens the checkpoint that --model names, or the one that ships: models/ beside the executable, or
@@ -17,9 +20,18 @@ struct engine {
 int engine_open_checkpoint(struct engine *engine, const struct options *options, struct error *err);
 /* The checkpoint must be open. */
 int engine_open_tokenizer(struct engine *engine, const struct options *options, struct error *err);
-/* Everything; threads are set too. A vocabulary larger than the embedding is an error. */
+/* The model, its train_length and context; threads are set too. The checkpoint must be open. */
+int engine_open_model(struct engine *engine, const struct options *options, struct error *err);
+/* Checkpoint, model and tokenizer. A vocabulary larger than the embedding is an error. */
 int engine_open(struct engine *engine, const struct options *options, struct error *err);
 void engine_close(struct engine *engine); /* accepts a zeroed or half-open struct */
+
+/* A session as the options want it; the model must be open. */
+int engine_open_session(const struct engine *engine, const struct options *options,
+                        struct session *session, struct error *err);
+
+/* What a command returns: `result`, or EXIT_USAGE where the engine found misuse. */
+int engine_exit_code(const struct engine *engine, int result);
 
 /* The text that -p, -f or standard input give; free it. An empty -f is an error, and so is what is
  * not UTF-8; an empty -p is not. On a terminal standard input is not waited for: no text is an

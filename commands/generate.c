@@ -6,6 +6,7 @@
 #include "commands/commands.h"
 #include "commands/engine.h"
 #include "commands/interrupt.h"
+#include "commands/notices.h"
 #include "commands/output.h"
 #include "commands/stream.h"
 
@@ -19,7 +20,7 @@ struct generation {
     const struct options *options;
     const char *end; /* why the text ended: "length", "end of text", "stop text", "interrupted" */
     bool continues;  /* there is a prompt that the text goes on from */
-    bool past_training; /* said once */
+    struct notices notices;
     struct error *err;
     bool failed;
 };
@@ -33,27 +34,14 @@ static bool on_progress(void *context, int64_t done, int64_t total)
     return !interrupt_seen();
 }
 
-/* Once, when the text outgrows what the model was trained on. */
-static void note_training_length(struct generation *g)
-{
-    int train_length = g->engine.model.config.train_length;
-    if (g->past_training || train_length == 0 || g->session.position < train_length)
-        return;
-    g->past_training = true;
-    /* On a terminal the text that is being written stands on the same line. */
-    output_note(&g->output,
-                "%s[past the training length of %d tokens: positions go on as they are]",
-                g->output.terminal ? "\n" : "", train_length);
-}
-
 static bool on_token(void *context, int32_t id)
 {
     struct generation *g = context;
-    note_training_length(g);
     if (tokenizer_is_end(g->engine.tokenizer, id)) {
         g->end = "end of text";
         return false;
     }
+    notices_watch(&g->notices, g->session.position + 1, arrlen(g->stream.text) > 0);
     g->failed = stream_token(&g->stream, id, g->err) != 0;
     if (g->stream.stopped)
         g->end = "stop text";
@@ -108,15 +96,14 @@ static int report(struct generation *g, const struct generate *run, struct error
     char seed[32]; /* a JSON number would lose the low bits */
     snprintf(seed, sizeof seed, "%llu", (unsigned long long)g->options->sampler.seed);
     cJSON_AddStringToObject(object, "seed", seed);
-    cJSON_AddNumberToObject(object, "training_length", g->engine.model.config.train_length);
-    cJSON_AddBoolToObject(object, "past_training_length", g->past_training);
+    notices_json(&g->notices, object);
     return output_json(object, err);
 }
 
 static int open_all(struct generation *g, struct error *err)
 {
     return engine_open(&g->engine, g->options, err) || encode_prompt(g, err) ||
-                   session_open(&g->session, &g->engine.model, g->options->kv_type, err) ||
+                   engine_open_session(&g->engine, g->options, &g->session, err) ||
                    sampler_open(&g->sampler, &g->options->sampler,
                                 g->engine.model.config.vocab_size, err) ||
                    stream_open(&g->stream, g->engine.tokenizer, g->options, g->continues, err)
@@ -126,8 +113,10 @@ static int open_all(struct generation *g, struct error *err)
 
 static int generate_text(struct generation *g, struct error *err)
 {
-    if (open_all(g, err))
+    if (open_all(g, err) ||
+        notices_plan(&g->notices, (int64_t)g->prompt.n, g->options->n_tokens, err))
         return -1;
+    notices_watch(&g->notices, (int64_t)g->prompt.n, false);
     struct generate run = {
         .session = &g->session,
         .sampler = &g->sampler,
@@ -139,9 +128,11 @@ static int generate_text(struct generation *g, struct error *err)
     int result = generate(&run, g->prompt.ids, (int64_t)g->prompt.n, err);
     if (stream_end(&g->stream, result ? &(struct error){{0}} : err) && !result)
         return -1;
-    if (result || g->failed)
+    bool failed = result || g->failed;
+    bool ends_line = !g->options->json && g->output.terminal;
+    if (ends_line && output_write("\n", 1, failed ? &(struct error){{0}} : err))
         return -1;
-    if (!g->options->json && g->output.terminal && output_write("\n", 1, err))
+    if (failed)
         return -1;
     if (report(g, &run, err))
         return -1;
@@ -152,8 +143,11 @@ int command_generate(const struct options *options, struct error *err)
 {
     struct generation g = {.options = options, .end = "length", .err = err};
     output_open(&g.output, options);
+    g.notices = (struct notices){
+        .engine = &g.engine, .session = &g.session, .options = options, .output = &g.output};
     interrupt_watch();
     int code = generate_text(&g, err);
+    code = engine_exit_code(&g.engine, code);
     stream_close(&g.stream);
     sampler_close(&g.sampler);
     session_close(&g.session);

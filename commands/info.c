@@ -4,6 +4,7 @@
 
 #include "commands/commands.h"
 #include "commands/engine.h"
+#include "commands/info.h"
 #include "commands/output.h"
 
 /* Bytes of the tensors of each format. */
@@ -21,29 +22,13 @@ static void model_name(const struct checkpoint *checkpoint, char *name, size_t s
     snprintf(name, size, "%s", text_printable(text).chars);
 }
 
-static void position_text(const struct model *model, char *text, size_t size)
+static int print_json(const struct info *info, struct error *err)
 {
-    const struct config *c = &model->config;
-    const struct position *p = &model->positions[0];
-    if (p->rotated > 0)
-        snprintf(text, size, "%s, base %g, %d of %d dimensions, %s", p->scheme->name, c->rope_base,
-                 p->rotated, c->head_dim, p->pairs == ROPE_INTERLEAVED ? "interleaved" : "halves");
-    else if (p->slope)
-        snprintf(text, size, "%s, max bias %g", p->scheme->name, (double)c->alibi_max_bias);
-    else if (p->limit < INT64_MAX)
-        snprintf(text, size, "%s, %" PRId64 " places", p->scheme->name, p->limit);
-    else
-        snprintf(text, size, "%s", p->scheme->name);
-}
-
-static int print_json(const struct engine *engine, const struct cache *f16, struct error *err)
-{
+    const struct engine *engine = &info->engine;
     const struct model *model = &engine->model;
     const struct config *c = &model->config;
     char name[PRINTABLE_BYTES + 4];
-    char position[128];
     model_name(&engine->checkpoint, name, sizeof name);
-    position_text(model, position, sizeof position);
     size_t bytes[FORMAT_COUNT] = {0};
     count_formats(&engine->checkpoint, bytes);
     cJSON *object = cJSON_CreateObject();
@@ -64,23 +49,26 @@ static int print_json(const struct engine *engine, const struct cache *f16, stru
     cJSON_AddNumberToObject(object, "heads", c->n_heads);
     cJSON_AddNumberToObject(object, "kv_heads", c->n_kv_heads);
     cJSON_AddNumberToObject(object, "head_dim", c->head_dim);
-    cJSON_AddStringToObject(object, "position", position);
-    cJSON_AddNumberToObject(object, "training_length", c->train_length);
-    cJSON_AddNumberToObject(object, "cache_bytes_per_token",
-                            (double)cache_block_bytes(f16) / CACHE_BLOCK);
     if (engine->tokenizer)
         cJSON_AddStringToObject(object, "tokenizer", tokenizer_description(engine->tokenizer));
+    info_add_positions(info, object);
+    if (info_add_contexts(info, object, err)) {
+        cJSON_Delete(object);
+        return -1;
+    }
+    if (info->options->at >= 0)
+        info_add_query(info, object);
+    info_add_curves(info, object);
     return output_json(object, err);
 }
 
-static void print_text(const struct engine *engine, const struct cache *f16)
+static int print_text(const struct info *info, struct error *err)
 {
+    const struct engine *engine = &info->engine;
     const struct model *model = &engine->model;
     const struct config *c = &model->config;
     char name[PRINTABLE_BYTES + 4];
-    char position[128];
     model_name(&engine->checkpoint, name, sizeof name);
-    position_text(model, position, sizeof position);
     size_t bytes[FORMAT_COUNT] = {0};
     count_formats(&engine->checkpoint, bytes);
     printf("file             %s (%s)\n", engine->checkpoint.path, engine->checkpoint.container);
@@ -97,14 +85,12 @@ static void print_text(const struct engine *engine, const struct cache *f16)
         c->n_layers, c->dim, c->hidden_dim, c->n_heads, c->head_dim, c->n_kv_heads);
     printf("tokenizer        %s, %d tokens\n",
            engine->tokenizer ? tokenizer_description(engine->tokenizer) : "none", c->vocab_size);
-    printf("position         %s\n", position);
-    printf("training length  %d tokens\n", c->train_length);
-    double per_token = (double)cache_block_bytes(f16) / CACHE_BLOCK;
-    printf("cache (f16)      %.1f kB a token", per_token / 1e3);
-    for (int n = c->train_length;
-         c->train_length > 0 && n <= 16 * (int64_t)c->train_length && n < 1 << 27; n *= 4)
-        printf(", %.1f MB at %d", per_token * n / 1e6, n);
-    printf("\n");
+    info_print_positions(info);
+    if (info_print_contexts(info, err))
+        return -1;
+    if (info->options->at >= 0)
+        info_print_query(info);
+    return output_write("", 0, err);
 }
 
 /* A file without tensors: what it still says. */
@@ -132,8 +118,10 @@ static int print_vocabulary(const struct engine *engine, const struct options *o
     return output_write("", 0, err);
 }
 
-static int info(struct engine *engine, const struct options *options, struct error *err)
+static int say(struct info *info, struct error *err)
 {
+    struct engine *engine = &info->engine;
+    const struct options *options = info->options;
     if (engine_open_checkpoint(engine, options, err))
         return -1;
     bool has_tokenizer =
@@ -142,21 +130,17 @@ static int info(struct engine *engine, const struct options *options, struct err
         return -1;
     if (engine->checkpoint.n_tensors == 0)
         return print_vocabulary(engine, options, err);
-    if (model_open(&engine->model, &engine->checkpoint, NULL, err))
+    if (engine_open_model(engine, options, err) || info_check(info, err) ||
+        info_open_groups(info, err))
         return -1;
-    struct cache f16;
-    if (cache_open(&f16, &engine->model.config, FORMAT_F16, err))
-        return -1;
-    if (options->json)
-        return print_json(engine, &f16, err);
-    print_text(engine, &f16);
-    return output_write("", 0, err);
+    return options->json ? print_json(info, err) : print_text(info, err);
 }
 
 int command_info(const struct options *options, struct error *err)
 {
-    struct engine engine = {0};
-    int result = info(&engine, options, err);
-    engine_close(&engine);
-    return result ? -1 : EXIT_OK;
+    struct info info = {.options = options};
+    int result = engine_exit_code(&info.engine, say(&info, err));
+    info_close_groups(&info);
+    engine_close(&info.engine);
+    return result;
 }

@@ -1,6 +1,7 @@
 /* options: see options.h. */
 #include "commands/options.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
@@ -10,8 +11,11 @@
 #include <time.h>
 
 #include "kernels/kernels.h"
+#include "model/cache.h"
 
-enum kind { FLAG, INTEGER, NUMBER, TEXT, FORMAT, SEED, STOP };
+/* WHOLE and REAL have a range and are an int64_t and a double; INTEGER is WHOLE in an int, NUMBER
+ * a float that is checked elsewhere. */
+enum kind { FLAG, INTEGER, WHOLE, NUMBER, REAL, TEXT, FORMAT, SCALING, SIZE, SEED, STOP };
 
 /* One row per option; `target` is where its value goes in struct options. */
 struct row {
@@ -20,9 +24,9 @@ struct row {
     unsigned group;
     enum kind kind;
     size_t target;
-    double min, max; /* of INTEGER */
+    double min, max; /* of INTEGER, WHOLE and REAL */
     const char *argument;
-    const char *help;
+    const char *help; /* lines of it, at most 72 columns */
 };
 
 #define AT(field) offsetof(struct options, field)
@@ -35,7 +39,7 @@ static const struct row rows[] = {
     {"prompt", 'p', OPTIONS_TEXT, TEXT, AT(prompt), 0, 0, "TEXT", "the text"},
     {"file", 'f', OPTIONS_TEXT, TEXT, AT(file), 0, 0, "FILE",
      "read the text from FILE (default: standard input)"},
-    {"tokens", 'n', OPTIONS_SAMPLING, INTEGER, AT(n_tokens), 0, 1e15, "N",
+    {"tokens", 'n', OPTIONS_SAMPLING, WHOLE, AT(n_tokens), 0, 1e15, "N",
      "tokens at most; 0: to the end (default)"},
     {"temperature", 0, OPTIONS_SAMPLING, NUMBER, AT(sampler.temperature), 0, 0, "T",
      "0: always the likeliest (0.8)"},
@@ -69,7 +73,25 @@ static const struct row rows[] = {
      "threads (default: cores this process may use)"},
     {"isa", 0, OPTIONS_RUN, TEXT, AT(isa), 0, 0, "NAME",
      "instruction set of the kernels (default: the best here)"},
-    {"kv-type", 0, OPTIONS_RUN, FORMAT, AT(kv_type), 0, 0, "TYPE", "cache: f32 or f16 (default)"},
+    {"max-memory", 0, OPTIONS_RUN, SIZE, AT(max_memory), 0, 0, "SIZE",
+     "bytes of the cache at most, or 500K, 200M, 2G (default: no bound)"},
+    {"kv-type", 0, OPTIONS_POSITION, FORMAT, AT(kv_type), 0, 0, "TYPE",
+     "cache: f32, f16 (default), bf16, q8_0 or q4_0"},
+    {"context", 0, OPTIONS_POSITION, TEXT, AT(context), 0, 0, "POLICY",
+     "which tokens are seen, and how far away: all (default), window=W,\n"
+     "sinks=S, lm-infinite, rerope, leaky-rerope, self-extend, dual-chunk;\n"
+     "longhand info says what each does to a model"},
+    {"rope-scaling", 0, OPTIONS_POSITION, SCALING, AT(rope.kind), 0, 0, "KIND",
+     "none, linear, ntk, dynamic, yarn, dynamic-yarn, llama3 or longrope\n"
+     "(default: the model's own)"},
+    {"rope-factor", 0, OPTIONS_POSITION, REAL, AT(rope.factor), 1, 1e6, "F",
+     "how much longer than trained texts may get by it"},
+    {"rope-base", 0, OPTIONS_POSITION, REAL, AT(rope.base), 1, 1e15, "B",
+     "the base of the rotation's frequencies"},
+    {"train-length", 0, OPTIONS_POSITION, INTEGER, AT(rope.train_length), 1, INT_MAX, "N",
+     "tokens the model was trained on (default: as the file says)"},
+    {"at", 0, OPTIONS_INFO, WHOLE, AT(at), 0, 0x1p40, "N",
+     "what the token at position N (from 0) sees"},
     {"json", 0, OPTIONS_COMMON, FLAG, AT(json), 0, 0, NULL,
      "one JSON object a line on standard output"},
     {"quiet", 'q', OPTIONS_COMMON, FLAG, AT(quiet), 0, 0, NULL, "no progress and no notes"},
@@ -79,7 +101,7 @@ static const struct row rows[] = {
 
 enum { N_ROWS = sizeof rows / sizeof rows[0], LONG_BASE = 256 };
 
-static int parse_integer(const struct row *row, const char *text, int64_t *out, struct error *err)
+static int parse_whole(const struct row *row, const char *text, int64_t *out, struct error *err)
 {
     char *end;
     errno = 0;
@@ -92,20 +114,87 @@ static int parse_integer(const struct row *row, const char *text, int64_t *out, 
     return 0;
 }
 
-static int parse_number(const struct row *row, const char *text, float *out, struct error *err)
+static int parse_number(const struct row *row, const char *text, double *out, struct error *err)
 {
+    bool bounded = row->min < row->max;
     char *end;
     double value = strtod(text, &end);
-    if (end == text || *end || !(value >= -1e30 && value <= 1e30))
-        return error_set(err, "--%s: \"%s\" found, expected a number", row->name, text);
-    *out = (float)value;
+    bool number = end != text && !*end && value >= -1e30 && value <= 1e30;
+    if (number && (!bounded || (value >= row->min && value <= row->max))) {
+        *out = value;
+        return 0;
+    }
+    return bounded ? error_set(err, "--%s: \"%s\" found, expected a number from %g to %g",
+                               row->name, text, row->min, row->max)
+                   : error_set(err, "--%s: \"%s\" found, expected a number", row->name, text);
+}
+
+static int parse_format(const struct row *row, const char *text, enum format *out,
+                        struct error *err)
+{
+    int format = format_from_name(text);
+    if (format < 0 || !cache_supports((enum format)format))
+        return error_set(err, "--%s: \"%s\" found, expected one of %s", row->name, text,
+                         cache_formats());
+    *out = (enum format)format;
+    return 0;
+}
+
+static int parse_scaling(const struct row *row, const char *text, int *out, struct error *err)
+{
+    *out = rope_scaling_from_name(text);
+    if (*out >= 0)
+        return 0;
+    char names[128] = "";
+    size_t length = 0;
+    for (int kind = 0; kind < ROPE_SCALING_COUNT && length < sizeof names; kind++)
+        length += (size_t)snprintf(names + length, sizeof names - length, "%s%s", kind ? ", " : "",
+                                   rope_scaling_name((enum rope_scaling_kind)kind));
+    return error_set(err, "--%s: \"%s\" found, expected one of %s", row->name, text, names);
+}
+
+/* Units are decimal, as in all that the program says of memory. */
+static int parse_size(const struct row *row, const char *text, size_t *out, struct error *err)
+{
+    static const char units[] = "KMGT";
+    char *end;
+    double value = strtod(text, &end);
+    const char *unit = *end ? strchr(units, toupper((unsigned char)*end)) : NULL;
+    for (const char *u = units; unit && u <= unit; u++)
+        value *= 1000;
+    if (*text < '0' || *text > '9' || end[unit ? 1 : 0] || !(value >= 1 && value <= 0x1p60))
+        return error_set(err,
+                         "--%s: \"%s\" found, expected a number of bytes, 1 or more, or one with "
+                         "K, M, G or T behind it",
+                         row->name, text);
+    *out = (size_t)value;
+    return 0;
+}
+
+static int parse_seed(const struct row *row, const char *text, uint64_t *out, struct error *err)
+{
+    char *end;
+    errno = 0;
+    *out = strtoull(text, &end, 10);
+    if (end == text || *end || errno == ERANGE || strchr(text, '-'))
+        return error_set(err, "--%s: \"%s\" found, expected a whole number from 0 to 2^64 - 1",
+                         row->name, text);
+    return 0;
+}
+
+static int add_stop(struct options *options, const char *text, struct error *err)
+{
+    if (!*text || options->n_stops == MAX_STOPS)
+        return error_set(err, "--stop: expected 1 to %d texts, none of them empty", MAX_STOPS);
+    options->stops[options->n_stops++] = text;
     return 0;
 }
 
 static int take(struct options *options, const struct row *row, const char *text, struct error *err)
 {
     void *target = (char *)options + row->target;
-    int64_t integer = 0;
+    int64_t whole = 0;
+    double number = 0;
     switch (row->kind) {
     case FLAG:
         *(bool *)target = true;
@@ -113,38 +202,30 @@ static int take(struct options *options, const struct row *row, const char *text
     case TEXT:
         *(const char **)target = text;
         return 0;
-    case NUMBER:
-        return parse_number(row, text, target, err);
+    case WHOLE:
+        return parse_whole(row, text, target, err);
     case INTEGER:
-        if (parse_integer(row, text, &integer, err))
+        if (parse_whole(row, text, &whole, err))
             return -1;
-        if (row->target == AT(n_tokens))
-            options->n_tokens = integer;
-        else
-            *(int *)target = (int)integer;
+        *(int *)target = (int)whole;
         return 0;
-    case FORMAT: {
-        int format = format_from_name(text);
-        if (format != FORMAT_F32 && format != FORMAT_F16)
-            return error_set(err, "--%s: \"%s\" found, expected f32 or f16", row->name, text);
-        *(enum format *)target = (enum format)format;
+    case REAL:
+        return parse_number(row, text, target, err);
+    case NUMBER:
+        if (parse_number(row, text, &number, err))
+            return -1;
+        *(float *)target = (float)number;
         return 0;
-    }
-    case SEED: {
-        char *end;
-        errno = 0;
-        options->sampler.seed = strtoull(text, &end, 10);
-        options->seed_given = true;
-        if (end == text || *end || errno == ERANGE || strchr(text, '-'))
-            return error_set(err, "--%s: \"%s\" found, expected a whole number from 0 to 2^64 - 1",
-                             row->name, text);
-        return 0;
-    }
+    case FORMAT:
+        return parse_format(row, text, target, err);
+    case SCALING:
+        return parse_scaling(row, text, target, err);
+    case SIZE:
+        return parse_size(row, text, target, err);
+    case SEED:
+        return parse_seed(row, text, target, err);
     case STOP:
-        if (!*text || options->n_stops == MAX_STOPS)
-            return error_set(err, "--stop: expected 1 to %d texts, none of them empty", MAX_STOPS);
-        options->stops[options->n_stops++] = text;
-        return 0;
+        return add_stop(options, text, err);
     }
     return 0;
 }
@@ -161,6 +242,8 @@ int options_parse(struct options *options, int argc, char **argv, unsigned group
 {
     *options = (struct options){
         .kv_type = FORMAT_F16,
+        .rope = {.kind = -1},
+        .at = -1,
         .sampler = sampler_defaults,
         .bench_prompt = 512,
         .bench_generate = 64,
@@ -222,7 +305,13 @@ void options_print(unsigned groups)
         char name[64];
         snprintf(name, sizeof name, "--%s%s%s", rows[i].name, rows[i].argument ? " " : "",
                  rows[i].argument ? rows[i].argument : "");
-        printf("  %c%c %-22s %s\n", rows[i].letter ? '-' : ' ',
-               rows[i].letter ? rows[i].letter : ' ', name, rows[i].help);
+        printf("  %c%c %-22s ", rows[i].letter ? '-' : ' ', rows[i].letter ? rows[i].letter : ' ',
+               name);
+        for (const char *c = rows[i].help; *c; c++)
+            if (*c == '\n')
+                printf("\n%28s", "");
+            else
+                putchar(*c);
+        putchar('\n');
     }
 }

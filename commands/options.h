@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "kernels/format.h"
+#include "model/position/rope_scaling.h"
 #include "model/sampler.h"
 
 enum { MAX_STOPS = 16, MAX_ARGUMENTS = 3 };
@@ -18,11 +19,13 @@ struct options {
     int threads;           /* 0: as many as the machine gives */
     const char *isa;       /* NULL: the best */
     enum format kv_type;
-    const char *prompt; /* -p, or NULL */
-    const char *file;   /* -f, or NULL */
-    int64_t n_tokens;   /* -n; 0: until the end of the text */
+    size_t max_memory;         /* bytes of the cache; 0: no bound */
+    const char *context;       /* --context, or NULL: all keys */
+    struct rope_override rope; /* train_length is --train-length, for whatever asks for it */
+    const char *prompt;        /* -p, or NULL */
+    const char *file;          /* -f, or NULL */
+    int64_t n_tokens;          /* -n; 0: until the end of the text */
     struct sampler_options sampler;
-    bool seed_given;
     const char *stops[MAX_STOPS];
     int n_stops;
     const char *system; /* chat: the system message, or NULL */
@@ -32,6 +35,7 @@ struct options {
     int bench_generate; /* bench: tokens of the generation test */
     int bench_depth;    /* bench: tokens in the cache before either */
     int repetitions;    /* bench */
+    int64_t at;         /* info: what the query here sees; -1: not asked */
     bool json;
     bool quiet;
     bool verbose;
@@ -44,12 +48,14 @@ struct options {
 enum option_group {
     OPTIONS_COMMON = 1 << 0, /* help, quiet, verbose, json */
     OPTIONS_MODEL = 1 << 1,
-    OPTIONS_RUN = 1 << 2,  /* threads, isa, cache */
+    OPTIONS_RUN = 1 << 2,  /* threads, isa, cache memory */
     OPTIONS_TEXT = 1 << 3, /* -p, -f */
     OPTIONS_SAMPLING = 1 << 4,
     OPTIONS_CHAT = 1 << 5,
     OPTIONS_TOKENIZE = 1 << 6,
     OPTIONS_BENCH = 1 << 7,
+    OPTIONS_POSITION = 1 << 8, /* context policy, rope scaling, cache type */
+    OPTIONS_INFO = 1 << 9,
 };
 
 /* Fills options with the defaults and then from argv[1..argc-1]; argv[0] is the command's name.

@@ -33,6 +33,20 @@ int output_json(cJSON *object, struct error *err)
     return result;
 }
 
+struct size_text output_size(double bytes)
+{
+    static const char *const units[] = {"bytes", "kB", "MB", "GB", "TB", "PB"};
+    struct size_text size;
+    size_t unit = 0;
+    while (bytes >= 999.5 && unit + 1 < sizeof units / sizeof units[0]) {
+        bytes /= 1000;
+        unit++;
+    }
+    int digits = unit == 0 || bytes >= 99.95 ? 0 : bytes >= 9.995 ? 1 : 2;
+    snprintf(size.text, sizeof size.text, "%.*f %s", digits, bytes, units[unit]);
+    return size;
+}
+
 double output_now(void)
 {
     struct timespec time;

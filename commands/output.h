@@ -27,6 +27,12 @@ int output_write(const char *bytes, size_t n, struct error *err);
 /* Writes `object` as one line; deletes it in any case. NULL (no memory) is an error. */
 int output_json(cJSON *object, struct error *err);
 
+/* Bytes for people: "262 kB", "1.57 GB". */
+struct size_text {
+    char text[24];
+};
+struct size_text output_size(double bytes);
+
 /* Seconds of a clock that never goes back. */
 double output_now(void);
 

@@ -1,140 +1,323 @@
-/* cache: see cache.h. */
+/* cache: see cache.h. It owns the blocks and their directories; codec.h knows what is in a block.
+ */
 #include "model/cache.h"
 
-#include <stdlib.h>
+#include <math.h>
 #include <string.h>
 
 #include "base/size.h"
+#include "model/codec.h"
 
-int cache_open(struct cache *cache, const struct config *config, enum format format,
-               struct error *err)
+bool cache_supports(enum format format)
+{
+    return codec_find(format) != NULL;
+}
+
+const char *cache_formats(void)
+{
+    return codec_names();
+}
+
+static int64_t blocks_of(int64_t n)
+{
+    return n / CACHE_BLOCK + (n % CACHE_BLOCK != 0);
+}
+
+static struct strip *strip_of(const struct cache *cache, int layer, int strip)
+{
+    return &cache->strips[(size_t)layer * STRIPS_MAX + (size_t)strip];
+}
+
+static bool is_stored(const struct cache *cache, int layer, int strip)
+{
+    return strip == STRIP_VALUES || strip < cache->n_forms[layer];
+}
+
+/* The first position behind the gap; 0: there is no gap. */
+static int64_t behind_gap(const struct strip *strip)
+{
+    return strip->first_block * CACHE_BLOCK + strip->missing;
+}
+
+/* The first block of the text that has not come yet. */
+static int64_t end_block(const struct strip *strip)
+{
+    return strip->first_block + strip->n_blocks - strip->n_sink_blocks;
+}
+
+static size_t head_bytes(const struct cache *cache)
+{
+    return codec_bytes(codec_find(cache->format), (size_t)cache->head_dim);
+}
+
+size_t cache_block_bytes(const struct cache *cache)
+{
+    return (size_t)cache->n_kv_heads * head_bytes(cache);
+}
+
+double cache_token_bytes(const struct cache *cache)
+{
+    double strips = cache->n_layers; /* of values */
+    for (int layer = 0; layer < cache->n_layers; layer++)
+        strips += cache->n_forms[layer];
+    return strips * (double)cache_block_bytes(cache) / CACHE_BLOCK;
+}
+
+size_t cache_bytes(const struct cache *cache)
+{
+    return cache->n_blocks * cache_block_bytes(cache);
+}
+
+int cache_open(struct cache *cache, const struct config *config, const int *n_forms,
+               enum format format, size_t max_bytes, struct error *err)
 {
     *cache = (struct cache){0};
-    if (format != FORMAT_F32 && format != FORMAT_F16)
-        return error_set(err, "cache type %s is not supported; supported: f32, f16",
-                         format_info[format].name);
-    *cache = (struct cache){
+    if (!cache_supports(format))
+        return error_set(err, "cache type %s is not supported; supported: %s",
+                         format_info[format].name, cache_formats());
+    struct cache new = {
         .format = format,
         .n_layers = config->n_layers,
         .n_kv_heads = config->n_kv_heads,
         .head_dim = config->head_dim,
+        .max_bytes = max_bytes,
     };
+    size_t block_bytes;
+    if (!size_mul((size_t) new.n_kv_heads, head_bytes(&new), &block_bytes))
+        return error_set(err, "out of memory: a cache of %d heads of %d dimensions", new.n_kv_heads,
+                         new.head_dim);
+    size_t layers = (size_t) new.n_layers;
+    new.strips = size_alloc(layers, STRIPS_MAX * sizeof *new.strips);
+    new.n_forms = size_alloc(layers, sizeof *new.n_forms);
+    if (!new.strips || !new.n_forms) {
+        free(new.strips);
+        free(new.n_forms);
+        return error_memory(err, "the strips of the cache",
+                            layers * STRIPS_MAX * sizeof *new.strips);
+    }
+    memset(new.strips, 0, layers * STRIPS_MAX * sizeof *new.strips);
+    memcpy(new.n_forms, n_forms, layers * sizeof *n_forms);
+    *cache = new;
     return 0;
 }
 
 void cache_close(struct cache *cache)
 {
     cache_truncate(cache, 0);
-    free(cache->blocks);
+    for (int layer = 0; layer < cache->n_layers; layer++)
+        for (int strip = 0; strip < STRIPS_MAX; strip++)
+            free(strip_of(cache, layer, strip)->blocks);
+    free(cache->strips);
+    free(cache->n_forms);
     *cache = (struct cache){0};
 }
 
-/* Bytes of the keys, or of the values, of one head in one block. */
-static size_t head_bytes(const struct cache *cache)
+/* --- growing ------------------------------------------------------------------------------- */
+
+/* Blocks that the strips lack so that the text has `blocks`; SIZE_MAX when there is no such number.
+ */
+static size_t lacking(const struct cache *cache, int64_t blocks)
 {
-    return (size_t)cache->head_dim * CACHE_BLOCK * (size_t)format_info[cache->format].block_bytes;
+    size_t sum = 0;
+    for (int layer = 0; layer < cache->n_layers; layer++)
+        for (int i = 0; i < STRIPS_MAX; i++) {
+            int64_t end = end_block(strip_of(cache, layer, i));
+            if (is_stored(cache, layer, i) && end < blocks &&
+                !size_add(sum, (size_t)(blocks - end), &sum))
+                return SIZE_MAX;
+        }
+    return sum;
 }
 
-size_t cache_block_bytes(const struct cache *cache)
+static void release(void **blocks, size_t n)
 {
-    return 2 * head_bytes(cache) * (size_t)cache->n_kv_heads * (size_t)cache->n_layers;
+    while (n > 0)
+        free(blocks[--n]);
+    free(blocks);
 }
 
-size_t cache_bytes(const struct cache *cache)
+/* An array of n new blocks; NULL when memory is short. They are zeroed because scores are computed
+ * in whole lanes, past the last position too. */
+static void **take_blocks(size_t n, size_t bytes)
 {
-    return (size_t)cache->n_blocks * cache_block_bytes(cache) +
-           (size_t)cache->capacity * sizeof(void *);
+    void **blocks = size_alloc(n, sizeof *blocks);
+    for (size_t i = 0; blocks && i < n; i++) {
+        blocks[i] = size_alloc(1, bytes);
+        if (!blocks[i]) {
+            release(blocks, i);
+            return NULL;
+        }
+        memset(blocks[i], 0, bytes);
+    }
+    return blocks;
 }
 
-static int grow_directory(struct cache *cache, int64_t blocks, struct error *err)
+/* n blocks are there already, so their pointers fit. */
+static bool grow_directory(struct strip *strip, int64_t n)
 {
-    if (blocks <= cache->capacity)
-        return 0;
-    int64_t capacity = cache->capacity * 2 > blocks ? cache->capacity * 2 : blocks;
-    size_t bytes;
-    void **grown =
-        size_mul((size_t)capacity, sizeof *grown, &bytes) ? realloc(cache->blocks, bytes) : NULL;
+    if (n <= strip->capacity)
+        return true;
+    int64_t capacity = strip->capacity * 2 > n ? strip->capacity * 2 : n;
+    void **grown = realloc(strip->blocks, (size_t)capacity * sizeof *grown);
     if (!grown)
-        return error_set(err, "out of memory: a cache of %lld blocks", (long long)blocks);
-    cache->blocks = grown;
-    cache->capacity = capacity;
-    return 0;
+        return false;
+    strip->blocks = grown;
+    strip->capacity = capacity;
+    return true;
+}
+
+/* Gives the strips what they lack, from blocks[n]; false (memory) before anything has changed but
+ * capacities. */
+static bool append(struct cache *cache, int64_t end, void *const *blocks, size_t n)
+{
+    for (int layer = 0; layer < cache->n_layers; layer++)
+        for (int i = 0; i < STRIPS_MAX; i++) {
+            struct strip *strip = strip_of(cache, layer, i);
+            if (is_stored(cache, layer, i) &&
+                !grow_directory(strip, strip->n_blocks + end - end_block(strip)))
+                return false;
+        }
+    cache->n_blocks += n;
+    for (int layer = 0; layer < cache->n_layers; layer++)
+        for (int i = 0; i < STRIPS_MAX; i++) {
+            struct strip *strip = strip_of(cache, layer, i);
+            while (is_stored(cache, layer, i) && end_block(strip) < end)
+                strip->blocks[strip->n_blocks++] = *blocks++;
+        }
+    return true;
 }
 
 int cache_reserve(struct cache *cache, int64_t n, struct error *err)
 {
-    int64_t blocks = n / CACHE_BLOCK + (n % CACHE_BLOCK != 0);
-    if (grow_directory(cache, blocks, err))
-        return -1;
-    int64_t before = cache->n_blocks;
-    size_t bytes = cache_block_bytes(cache);
-    while (cache->n_blocks < blocks) {
-        /* Zeroed, because scores are computed in whole lanes, past the last position too. */
-        void *block = size_alloc(1, bytes);
-        if (!block) {
-            cache_truncate(cache, before * CACHE_BLOCK);
-            return error_set(
-                err,
-                "out of memory: the cache of %lld tokens needs %lld blocks of %zu bytes, has %lld",
-                (long long)n, (long long)blocks, bytes, (long long)before);
-        }
-        memset(block, 0, bytes);
-        cache->blocks[cache->n_blocks++] = block;
+    if (n <= cache->n)
+        return 0;
+    int64_t end = blocks_of(n);
+    size_t more = lacking(cache, end);
+    if (more == 0) {
+        cache->n = n;
+        return 0;
     }
+    size_t block_bytes = cache_block_bytes(cache);
+    double bytes = ((double)cache->n_blocks + (double)more) * (double)block_bytes;
+    if (cache->max_bytes > 0 && bytes > (double)cache->max_bytes)
+        /* Rounded apart, so that what is too much never looks as if it were not. */
+        return error_set(err, "the cache of %lld tokens needs %.1f MB, allowed: %.1f MB",
+                         (long long)n, ceil(bytes / 1e5) / 10,
+                         floor((double)cache->max_bytes / 1e5) / 10);
+    void **blocks = take_blocks(more, block_bytes);
+    if (!blocks || !append(cache, end, blocks, more)) {
+        if (blocks)
+            release(blocks, more);
+        return error_set(err,
+                         "out of memory: the cache of %lld tokens needs %zu more blocks of %zu "
+                         "bytes, has %zu",
+                         (long long)n, more, block_bytes, cache->n_blocks);
+    }
+    free(blocks);
+    cache->n = n;
     return 0;
+}
+
+/* --- shrinking ----------------------------------------------------------------------------- */
+
+/* Frees entries [begin, end) of the directory. */
+static void drop(struct cache *cache, struct strip *strip, int64_t begin, int64_t end)
+{
+    if (begin >= end)
+        return;
+    for (int64_t i = begin; i < end; i++)
+        free(strip->blocks[i]);
+    memmove(strip->blocks + begin, strip->blocks + end,
+            (size_t)(strip->n_blocks - end) * sizeof *strip->blocks);
+    strip->n_blocks -= end - begin;
+    cache->n_blocks -= (size_t)(end - begin);
+}
+
+void cache_evict(struct cache *cache, int layer, int strip, int64_t sinks, int64_t first)
+{
+    struct strip *s = strip_of(cache, layer, strip);
+    bool whole = behind_gap(s) == 0;
+    int64_t begin = whole ? blocks_of(sinks) : s->first_block;
+    int64_t end = first / CACHE_BLOCK < end_block(s) ? first / CACHE_BLOCK : end_block(s);
+    if (begin >= end)
+        return;
+    if (whole)
+        s->n_sink_blocks = begin;
+    drop(cache, s, s->n_sink_blocks, s->n_sink_blocks + end - begin);
+    s->first_block = end;
+    s->missing = 0;
+}
+
+/* Three places where the text may end: in the sinks, which then are all there is; in the gap, which
+ * then ends there, if need be within a block that is yet to come; behind it. */
+static void truncate_strip(struct cache *cache, struct strip *strip, int64_t n)
+{
+    int64_t keep;
+    if (n <= strip->n_sink_blocks * CACHE_BLOCK) {
+        keep = blocks_of(n);
+        strip->n_sink_blocks = strip->first_block = strip->missing = 0;
+    } else if (n <= behind_gap(strip)) {
+        keep = strip->n_sink_blocks;
+        strip->first_block = n / CACHE_BLOCK;
+        strip->missing = n % CACHE_BLOCK;
+    } else {
+        keep = strip->n_sink_blocks + blocks_of(n) - strip->first_block;
+    }
+    drop(cache, strip, keep, strip->n_blocks);
 }
 
 void cache_truncate(struct cache *cache, int64_t n)
 {
-    int64_t blocks = n / CACHE_BLOCK + (n % CACHE_BLOCK != 0);
-    while (cache->n_blocks > blocks)
-        free(cache->blocks[--cache->n_blocks]);
+    if (n >= cache->n)
+        return;
+    for (int layer = 0; layer < cache->n_layers; layer++)
+        for (int i = 0; i < STRIPS_MAX; i++)
+            truncate_strip(cache, strip_of(cache, layer, i), n);
+    cache->n = n;
 }
 
-static void *slice(const struct cache *cache, int64_t block, int layer, int kv_head, size_t which)
+bool cache_holds(const struct cache *cache, int layer, int strip, int64_t begin, int64_t end)
 {
-    size_t index = ((size_t)layer * (size_t)cache->n_kv_heads + (size_t)kv_head) * 2 + which;
-    return (uint8_t *)cache->blocks[block] + index * head_bytes(cache);
+    const struct strip *s = strip_of(cache, layer, strip);
+    if (begin >= end)
+        return true;
+    return end <= cache->n && end <= end_block(s) * CACHE_BLOCK &&
+           (end <= s->n_sink_blocks * CACHE_BLOCK || begin >= behind_gap(s));
 }
 
-void *cache_keys(const struct cache *cache, int64_t block, int layer, int kv_head)
+/* --- storing and reading ------------------------------------------------------------------- */
+
+static uint8_t *head_of(const struct cache *cache, int layer, int strip, int64_t block, int kv_head)
 {
-    return slice(cache, block, layer, kv_head, 0);
+    const struct strip *s = strip_of(cache, layer, strip);
+    int64_t i = block < s->n_sink_blocks ? block : s->n_sink_blocks + block - s->first_block;
+    return (uint8_t *)s->blocks[i] + (size_t)kv_head * head_bytes(cache);
 }
 
-void *cache_values(const struct cache *cache, int64_t block, int layer, int kv_head)
+void cache_store(struct cache *cache, const struct kernels *kernels, int layer, int strip,
+                 int64_t position, const float *x)
 {
-    return slice(cache, block, layer, kv_head, 1);
+    const struct codec *codec = codec_find(cache->format);
+    codec_put *put = strip == STRIP_VALUES ? codec->put_value : codec->put_key;
+    size_t dim = (size_t)cache->head_dim;
+    for (int head = 0; head < cache->n_kv_heads; head++)
+        put(kernels, head_of(cache, layer, strip, position / CACHE_BLOCK, head), dim,
+            (size_t)(position % CACHE_BLOCK), x + (size_t)head * dim);
 }
 
-/* One head's key down a column and its value along a row. */
-static void store_f32(float *column, float *row, const float *key, const float *value, size_t n)
+const void *cache_read(const struct cache *cache, const struct kernels *kernels, int layer,
+                       int strip, int64_t block, int kv_head, size_t n, float *scratch,
+                       enum format *format)
 {
-    for (size_t d = 0; d < n; d++)
-        column[d * CACHE_BLOCK] = key[d];
-    memcpy(row, value, n * sizeof *row);
-}
-
-static void store_f16(const struct kernels *kernels, uint16_t *column, uint16_t *row,
-                      const float *key, const float *value, size_t n)
-{
-    kernels->f16_from_f32(key, n, row); /* the row serves as scratch until the value comes */
-    for (size_t d = 0; d < n; d++)
-        column[d * CACHE_BLOCK] = row[d];
-    kernels->f16_from_f32(value, n, row);
-}
-
-void cache_store(struct cache *cache, const struct kernels *kernels, int layer, int64_t position,
-                 const float *keys, const float *values)
-{
-    size_t n = (size_t)cache->head_dim;
-    size_t place = (size_t)(position % CACHE_BLOCK);
-    for (int head = 0; head < cache->n_kv_heads; head++, keys += n, values += n) {
-        void *k = cache_keys(cache, position / CACHE_BLOCK, layer, head);
-        void *v = cache_values(cache, position / CACHE_BLOCK, layer, head);
-        if (cache->format == FORMAT_F32)
-            store_f32((float *)k + place, (float *)v + place * n, keys, values, n);
-        else
-            store_f16(kernels, (uint16_t *)k + place, (uint16_t *)v + place * n, keys, values, n);
-    }
+    const struct codec *codec = codec_find(cache->format);
+    const void *head = head_of(cache, layer, strip, block, kv_head);
+    size_t dim = (size_t)cache->head_dim;
+    *format = codec->get_keys ? FORMAT_F32 : cache->format;
+    if (!codec->get_keys)
+        return head;
+    if (strip == STRIP_VALUES)
+        codec->get_values(kernels, head, dim, n, scratch);
+    else
+        codec->get_keys(kernels, head, dim, (n + 15) / 16 * 16, scratch);
+    return scratch;
 }

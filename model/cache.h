@@ -1,10 +1,16 @@
 /* cache: the keys and values of the tokens so far. Grows by blocks of CACHE_BLOCK positions as they
- * come.
+ * come, and gives back the blocks that nobody will read again.
  *
- * A block holds, for every layer and key-value head,
+ * Every layer has one *strip* of values and one of keys for each form in which its keys are stored
+ * (model/context.h). A strip is a row of blocks along the text, perhaps with a gap,
+ *     [0, sinks)  gone  [first, n)
+ * and a block of it holds for every key-value head, in the cache's format,
  *     keys    (head_dim, CACHE_BLOCK)   transposed: neighbouring positions are lanes of a score
  *     values  (CACHE_BLOCK, head_dim)
- * Position p lies in block p / CACHE_BLOCK. What is stored is never changed afterwards. */
+ * F32, F16, BF16 as they are. Q8_0 and Q4_0 as signed integers, 8 or 4 bits (dimensions 2i and
+ * 2i + 1 of a position in a byte, low half first, plus 8), and behind them one F16 scale for every
+ * position and up to 32 neighbouring dimensions: keys (groups, CACHE_BLOCK), values
+ * (CACHE_BLOCK, groups). What is stored is never changed afterwards. */
 #ifndef LONGHAND_MODEL_CACHE_H
 #define LONGHAND_MODEL_CACHE_H
 
@@ -13,39 +19,69 @@
 #include "base/error.h"
 #include "kernels/kernels.h"
 #include "model/config.h"
+#include "model/context.h"
 
-enum { CACHE_BLOCK = 128 };
+enum { CACHE_BLOCK = 128, CACHE_GROUP = 32 };
+
+struct strip {
+    void **blocks; /* those of the sinks, then the others, in order */
+    int64_t n_blocks;
+    int64_t capacity;      /* entries of `blocks` */
+    int64_t n_sink_blocks; /* blocks [0, n_sink_blocks) of the text ... */
+    int64_t first_block;   /* ... and those from this one on are here ... */
+    int64_t missing;       /* ... but not the first positions of that block: room only */
+};
+
+enum { STRIP_VALUES = KEY_FORMS_MAX, STRIPS_MAX = KEY_FORMS_MAX + 1 };
 
 struct cache {
-    enum format format; /* of the elements: F32 or F16 */
+    enum format format; /* of the elements */
     int n_layers;
     int n_kv_heads;
     int head_dim;
-    void **blocks; /* (n_blocks) */
-    int64_t n_blocks;
-    int64_t capacity; /* entries of `blocks` */
+    size_t max_bytes;     /* refuses to grow beyond; 0: no bound */
+    struct strip *strips; /* (n_layers, STRIPS_MAX): keys by form, then values */
+    int *n_forms;         /* (n_layers) forms of keys stored */
+    int64_t n;            /* positions there is room for */
+    size_t n_blocks;      /* in all strips */
 };
 
-/* Allocates nothing. A format that caches do not support is an error. */
-int cache_open(struct cache *cache, const struct config *config, enum format format,
-               struct error *err);
-void cache_close(struct cache *cache);
+/* Takes no block yet. n_forms[layer] is 1 .. KEY_FORMS_MAX. A format that caches do not support is
+ * an error. */
+int cache_open(struct cache *cache, const struct config *config, const int *n_forms,
+               enum format format, size_t max_bytes, struct error *err);
+void cache_close(struct cache *cache); /* accepts a zeroed struct */
 
-/* Makes room for positions [0, n). On failure the cache is as it was. */
+/* Whether caches come in this format, and the formats for messages: "f32, f16, ...". */
+bool cache_supports(enum format format);
+const char *cache_formats(void);
+
+/* Makes room for positions up to n. On failure (memory, max_bytes) the cache is as it was. */
 int cache_reserve(struct cache *cache, int64_t n, struct error *err);
+/* Frees the whole blocks of a strip between positions `sinks` and `first`; first <= cache->n. */
+void cache_evict(struct cache *cache, int layer, int strip, int64_t sinks, int64_t first);
 /* Gives back the blocks that positions [0, n) do not need. */
 void cache_truncate(struct cache *cache, int64_t n);
+/* Whether positions [begin, end) of a strip are all here. */
+bool cache_holds(const struct cache *cache, int layer, int strip, int64_t begin, int64_t end);
 
-/* Bytes that one block takes, and that the cache takes now. */
+/* Bytes of one block, of all that one token takes before anything is evicted, and of the cache now.
+ */
 size_t cache_block_bytes(const struct cache *cache);
+double cache_token_bytes(const struct cache *cache);
 size_t cache_bytes(const struct cache *cache);
 
-/* The keys (values) of one head in one block: see the layout above. */
-void *cache_keys(const struct cache *cache, int64_t block, int layer, int kv_head);
-void *cache_values(const struct cache *cache, int64_t block, int layer, int kv_head);
+/* Stores one token's keys in one form, or values (strip STRIP_VALUES), (n_kv_heads, head_dim), at a
+ * position for which there is room. */
+void cache_store(struct cache *cache, const struct kernels *kernels, int layer, int strip,
+                 int64_t position, const float *x);
 
-/* Stores the keys and values (n_kv_heads, head_dim) of `position`, for which there is room. */
-void cache_store(struct cache *cache, const struct kernels *kernels, int layer, int64_t position,
-                 const float *keys, const float *values);
+/* The keys (values) of positions [0, n) of one head in the block that begins at position
+ * block * CACHE_BLOCK, laid out as above, as F32 or F16: *format says which. Where the cache has
+ * another format they are unpacked to scratch (head_dim * CACHE_BLOCK floats), keys up to the next
+ * multiple of 16. */
+const void *cache_read(const struct cache *cache, const struct kernels *kernels, int layer,
+                       int strip, int64_t block, int kv_head, size_t n, float *scratch,
+                       enum format *format);
 
 #endif

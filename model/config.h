@@ -1,39 +1,27 @@
-/* config: the hyper-parameters of a model, read from metadata and validated, and the table of
- * architectures that says what the numbers mean. */
+/* config: the hyper-parameters of a model, read from metadata and validated. */
 #ifndef LONGHAND_MODEL_CONFIG_H
 #define LONGHAND_MODEL_CONFIG_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/error.h"
 #include "base/metadata.h"
+#include "model/architectures.h"
 
-enum norm_kind { NORM_RMS, NORM_LAYER };
-enum activation { ACTIVATION_SILU, ACTIVATION_GELU, ACTIVATION_GELU_TANH };
-enum position_kind {
-    POSITION_NONE,
-    POSITION_LEARNED,
-    POSITION_ROPE,
-    POSITION_ALIBI,
-    POSITION_COUNT
-};
-/* Which dimensions of a head RoPE turns together: (2t, 2t+1), or (t, t + r/2). */
-enum rope_pairs { ROPE_INTERLEAVED, ROPE_HALVES };
-
-/* One row per GGUF architecture: what its files do not say. Biases, per-head norms and a separate
- * output matrix are there when their tensors are. */
-struct architecture {
-    const char *name; /* general.architecture, and the prefix of its keys */
-    enum norm_kind norm;
-    enum activation activation;
+/* What a layer does about positions: its scheme and which keys a query sees. A query at i sees the
+ * keys j <= i with j > i - window, where there is a window, and
+ * j >= floor(i / chunk) * chunk - memory, where there are chunks. */
+struct layer_config {
     enum position_kind position;
-    enum rope_pairs rope_pairs;
-    float alibi_max_bias;   /* where no key gives it; 0: the key is required */
-    bool gated;             /* ffn_gate: activation(gate) * up */
-    bool fused_qkv;         /* attn_qkv: rows of q, then k, then v */
-    bool embedding_norm;    /* token_embd_norm after the embedding */
-    bool parallel_residual; /* attention and ffn read the same x; overridden by
-                               use_parallel_residual */
+    double rope_base;  /* theta of RoPE and xPos */
+    bool rope_scaling; /* whether the model's scaling of RoPE holds here */
+    int64_t window;    /* keys, the query's own included; 0: all */
+    int64_t chunk;     /* keys; 0: none */
+    int64_t memory;    /* keys before the chunk */
+    /* Llama-4: queries grow by 1 + scale * ln(floor((i + 1) / floor) + 1); 0: not. */
+    double temperature_scale;
+    double temperature_floor;
 };
 
 struct config {
@@ -45,21 +33,20 @@ struct config {
     int n_heads;
     int n_kv_heads; /* divides n_heads */
     int head_dim;
-    int train_length; /* context_length: tokens the model was trained on */
+    int train_length; /* context_length: tokens the model was trained on; 0: not said */
     float norm_epsilon;
     bool parallel_residual;
-    float clip_qkv; /* clamp of q, k and v to +-clip_qkv; 0: none */
-
-    int rope_dims;    /* dimensions of a head that RoPE turns: even, <= head_dim */
-    double rope_base; /* theta */
-    float alibi_max_bias;
+    float clip_qkv;              /* clamp of q, k and v to +-clip_qkv; 0: none */
+    float attention_scale;       /* of products of q and k; 0: 1 / sqrt(head_dim) */
+    float embedding_scale;       /* 1: none */
+    float logit_scale;           /* 1: none */
+    struct layer_config *layers; /* (n_layers) */
 };
 
-/* vocab_size is the number of rows of the embedding, which the caller knows. */
+/* vocab_size is the number of rows of the embedding, which the caller knows. On failure the struct
+ * is zeroed. */
 int config_read(struct config *config, const struct metadata *metadata, int vocab_size,
                 struct error *err);
-
-/* "llama, qwen2, ...", for messages. */
-const char *architecture_names(void);
+void config_close(struct config *config); /* accepts a zeroed struct */
 
 #endif

@@ -1,11 +1,13 @@
 /* forward: see forward.h. Reads like the papers:
  *
- *   x = embedding[id] (+ position)                     h = norm(x)
- *   q, k, v = W h   clip, norm and rotate q and k      k, v -> cache
- *   y = Wo softmax(q k + position) v                   x = x + y
- *   h = norm(x)                                        x = x + Wdown (activation(Wgate h) * Wup h)
+ *   x = scale embedding[id] (+ position)               h = norm(x)
+ *   q, k, v = W h   clip and norm q and k         k (rotated), v -> cache
+ *   y = Wo softmax(q k + position) v                   x = x + norm(y)
+ *   h = norm(x)                                        y = Wdown (activation(Wgate h) * Wup h)
+ *   logits = scale W norm(x)                           x = x + norm(y)
  *
- * With a parallel residual both halves read the same x. */
+ * Few architectures have the scales and the norms of y. With a parallel residual both halves read
+ * the same x. */
 #include "model/forward.h"
 
 #include <string.h>
@@ -24,7 +26,7 @@ struct pass {
     const int32_t *ids;
     int n;
     int first;
-    const struct norm *norm; /* of the norm loop */
+    const struct norm *norm; /* of the loops that need one */
 };
 
 static size_t qkv_width(const struct config *c)
@@ -63,35 +65,43 @@ static void embed_tokens(void *context, int begin, int end, int thread)
         float *x = pass->session->activations.x + (size_t)t * dim;
         format_dequantize(w->format, (const uint8_t *)w->data + (size_t)pass->ids[t] * row_bytes,
                           dim, x);
+        if (pass->config->embedding_scale != 1)
+            pass->k->scale(x, dim, pass->config->embedding_scale);
         for (int i = 0; i < model->n_positions; i++)
             if (model->positions[i].scheme->embed)
-                model->positions[i].scheme->embed(&model->positions[i], pass->session->position + t,
-                                                  x);
+                model->positions[i].scheme->embed(
+                    &model->positions[i], pass->session->origin + pass->session->position + t, x);
         if (model->embedding_norm.weight)
             apply_norm(pass, &model->embedding_norm, x, x, dim);
     }
 }
 
-static float *angle_row(const struct pass *pass, float *table, const struct position *position,
-                        int t)
-{
-    const struct session *session = pass->session;
-    size_t scheme = (size_t)(position - session->model->positions);
-    return table + (scheme * (size_t)session->activations.tokens + (size_t)t) *
-                       (size_t)(pass->config->head_dim / 2);
-}
-
-static void compute_angles(void *context, int begin, int end, int thread)
+static void compute_turns(void *context, int begin, int end, int thread)
 {
     (void)thread;
     const struct pass *pass = context;
-    const struct model *model = pass->session->model;
-    for (int i = 0; i < model->n_positions; i++) {
-        const struct position *p = &model->positions[i];
-        for (int t = begin; p->rotated > 0 && t < end; t++)
-            p->scheme->angles(p, pass->session->position + t,
-                              angle_row(pass, pass->session->activations.cos, p, t),
-                              angle_row(pass, pass->session->activations.sin, p, t));
+    const struct session *session = pass->session;
+    size_t half = (size_t)(pass->config->head_dim / 2);
+    for (int i = 0; i < session->model->n_positions; i++) {
+        const struct position *p = &session->model->positions[i];
+        if (p->rotated == 0 || p->follows_length)
+            continue;
+        double origin = (double)session->origin;
+        for (int t = begin; t < end; t++) {
+            int64_t at = session->position + t;
+            struct segment segments[SEGMENTS_MAX];
+            context_segments(&session->context, p->layer, at, segments);
+            for (int s = 0; s < context_n_segments(&session->context); s++) {
+                float *turns = attention_query_turns(session, p, t, s);
+                position_turns(p, origin + segments[s].place, session->length, true, turns,
+                               turns + half);
+            }
+            for (int form = 0; form < context_n_forms(&session->context); form++) {
+                float *turns = attention_key_turns(session, p, t, form);
+                position_turns(p, origin + context_key_place(&session->context, form, at),
+                               session->length, false, turns, turns + half);
+            }
+        }
     }
 }
 
@@ -124,15 +134,42 @@ static void norm_heads(const struct pass *pass, const struct norm *norm, float *
         pass->k->rms_norm(x, x, norm->weight, n, pass->config->norm_epsilon);
 }
 
-/* From the raw projections to the rotated queries and the stored keys and values. */
+/* Stores the keys k (n_kv_heads, head_dim) of one token in every form, using as much scratch. */
+static void store_keys(const struct pass *pass, int t, const float *k, float *scratch)
+{
+    struct session *session = pass->session;
+    const struct position *p = pass->layer->position;
+    int64_t at = session->position + t;
+    int n_kv_heads = pass->config->n_kv_heads;
+    for (int form = 0; form < session->cache.n_forms[pass->layer_index]; form++) {
+        const float *stored = k;
+        if (p->rotated > 0 && !p->follows_length) {
+            memcpy(scratch, k,
+                   (size_t)n_kv_heads * (size_t)pass->config->head_dim * sizeof *scratch);
+            const float *cos = attention_key_turns(session, p, t, form);
+            position_rotate(p, pass->k, scratch, n_kv_heads, cos, cos + pass->config->head_dim / 2);
+            stored = scratch;
+        }
+        if (p->scheme->decay) {
+            enum { PAIRS_MAX = 2048 };
+            float factor[PAIRS_MAX];
+            double start = context_key_place(&session->context, form, at - at % CACHE_BLOCK);
+            p->scheme->decay(p, start - context_key_place(&session->context, form, at), factor);
+            position_multiply(p, scratch, n_kv_heads, factor);
+        }
+        cache_store(&session->cache, pass->k, pass->layer_index, form, at, stored);
+    }
+}
+
+/* From the raw projections to the finished queries and the stored keys and values. */
 static void finish_qkv(void *context, int begin, int end, int thread)
 {
-    (void)thread;
     const struct pass *pass = context;
     struct session *session = pass->session;
     const struct config *c = pass->config;
     const struct layer *layer = pass->layer;
-    const struct position *position = layer->position;
+    float *scratch =
+        session->activations.thread + (size_t)thread * session->activations.thread_floats;
     for (int t = begin; t < end; t++) {
         float *q = session->activations.qkv + (size_t)t * qkv_width(c);
         float *k = q + (size_t)c->n_heads * (size_t)c->head_dim;
@@ -141,13 +178,9 @@ static void finish_qkv(void *context, int begin, int end, int thread)
             clip(q, qkv_width(c), c->clip_qkv);
         norm_heads(pass, &layer->q_norm, q, c->n_heads);
         norm_heads(pass, &layer->k_norm, k, c->n_kv_heads);
-        if (position->rotated > 0) {
-            const float *cos = angle_row(pass, session->activations.cos, position, t);
-            const float *sin = angle_row(pass, session->activations.sin, position, t);
-            position_rotate(position, pass->k, q, c->n_heads, cos, sin);
-            position_rotate(position, pass->k, k, c->n_kv_heads, cos, sin);
-        }
-        cache_store(&session->cache, pass->k, pass->layer_index, session->position + t, k, v);
+        store_keys(pass, t, k, scratch);
+        cache_store(&session->cache, pass->k, pass->layer_index, STRIP_VALUES,
+                    session->position + t, v);
     }
 }
 
@@ -178,14 +211,25 @@ static void activate(void *context, int begin, int end, int thread)
     }
 }
 
-static void add_residual(void *context, int begin, int end, int thread)
+static void add_tokens(void *context, int begin, int end, int thread)
 {
     (void)thread;
     const struct pass *pass = context;
     const struct activations *a = &pass->session->activations;
     size_t dim = (size_t)pass->config->dim;
-    size_t at = (size_t)(pass->first + begin) * dim;
-    pass->k->add(a->x + at, a->y + at, (size_t)(end - begin) * dim);
+    for (int t = pass->first + begin; t < pass->first + end; t++) {
+        float *y = a->y + (size_t)t * dim;
+        if (pass->norm->weight)
+            apply_norm(pass, pass->norm, y, y, dim);
+        pass->k->add(a->x + (size_t)t * dim, y, dim);
+    }
+}
+
+/* x += norm(y) */
+static void add_residual(struct pass *pass, const struct norm *norm, int first)
+{
+    pass->norm = norm;
+    for_tokens(pass, first, add_tokens);
 }
 
 /* y = w x for the tokens from `first` on; x and y have rows of ldx and ldy floats. */
@@ -221,7 +265,7 @@ static void attend(struct pass *pass, int first)
     project_qkv(pass);
     if (first == pass->n)
         return;
-    attention(pass->session, pass->layer, pass->layer_index, first, pass->n - first);
+    attention(pass->session, pass->layer_index, first, pass->n - first);
     const struct linear *w = &pass->layer->output;
     float *y = a->y;
     multiply(pass, &w, 1, a->heads, (size_t)(c->n_heads * c->head_dim), &y, (size_t)c->dim, first);
@@ -244,18 +288,20 @@ static void feed_forward(struct pass *pass, int first)
 
 static void layer_pass(struct pass *pass, int first)
 {
+    const struct layer *layer = pass->layer;
     attend(pass, first);
     if (first == pass->n)
         return;
     if (pass->config->parallel_residual) {
-        normalise(pass, &pass->layer->ffn_norm, first);
-        for_tokens(pass, first, add_residual);
+        if (layer->ffn_norm.weight) /* else h, which attention has read, serves both halves */
+            normalise(pass, &layer->ffn_norm, first);
+        add_residual(pass, &layer->attention_post_norm, first);
     } else {
-        for_tokens(pass, first, add_residual);
-        normalise(pass, &pass->layer->ffn_norm, first);
+        add_residual(pass, &layer->attention_post_norm, first);
+        normalise(pass, &layer->ffn_norm, first);
     }
     feed_forward(pass, first);
-    for_tokens(pass, first, add_residual);
+    add_residual(pass, &layer->ffn_post_norm, first);
 }
 
 void forward(struct session *session, const int32_t *ids, int n, enum forward_logits wanted,
@@ -266,7 +312,7 @@ void forward(struct session *session, const int32_t *ids, int n, enum forward_lo
     struct pass pass = {
         .session = session, .k = &model->kernels, .config = &model->config, .ids = ids, .n = n};
     for_tokens(&pass, 0, embed_tokens);
-    for_tokens(&pass, 0, compute_angles);
+    for_tokens(&pass, 0, compute_turns);
     /* The last layer stores everyone's keys and values, and goes on with those whose logits are
      * wanted. */
     int wanted_from = wanted == LOGITS_ALL ? 0 : wanted == LOGITS_LAST ? n - 1 : n;
@@ -283,4 +329,7 @@ void forward(struct session *session, const int32_t *ids, int n, enum forward_lo
                               (size_t)model->config.vocab_size};
     matmul(pass.k, &session->workspace, a->h + (size_t)wanted_from * dim, dim, n - wanted_from,
            &product, 1);
+    if (model->config.logit_scale != 1)
+        pass.k->scale(logits, (size_t)(n - wanted_from) * (size_t)model->config.vocab_size,
+                      model->config.logit_scale);
 }

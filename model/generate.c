@@ -15,6 +15,7 @@ static int feed_prompt(struct generate *run, const int32_t *prompt, int64_t n, s
 {
     for (int64_t i = 0; i < n; i++)
         sampler_accept(run->sampler, prompt[i]);
+    session_expect(run->session, n);
     while (run->prompt_tokens < n) {
         int64_t left = n - run->prompt_tokens;
         int64_t batch = left < SESSION_BATCH ? left : SESSION_BATCH;

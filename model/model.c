@@ -5,18 +5,32 @@
 
 #include "model/weights.h"
 
-/* Every layer of the architectures so far has the same scheme. */
-static int open_positions(struct model *model, const struct checkpoint *checkpoint,
-                          struct error *err)
+/* Whether a layer can use the scheme opened for another. */
+static bool same_scheme(const struct position *position, const struct layer_config *layer)
 {
-    model->positions = calloc(1, sizeof *model->positions);
+    return !position->scheme->layered && position->layer->position == layer->position &&
+           position->layer->rope_base == layer->rope_base &&
+           position->layer->rope_scaling == layer->rope_scaling;
+}
+
+static int open_positions(struct model *model, const struct checkpoint *checkpoint,
+                          const struct rope_override *override, struct error *err)
+{
+    const struct config *config = &model->config;
+    model->positions = calloc((size_t)config->n_layers, sizeof *model->positions);
     if (!model->positions)
-        return error_memory(err, "the position scheme", sizeof *model->positions);
-    model->n_positions = 1;
-    if (position_open(&model->positions[0], &model->config, checkpoint, err))
-        return -1;
-    for (int l = 0; l < model->config.n_layers; l++)
-        model->layers[l].position = &model->positions[0];
+        return error_memory(err, "the position schemes",
+                            (size_t)config->n_layers * sizeof *model->positions);
+    for (int l = 0; l < config->n_layers; l++) {
+        int p = 0;
+        while (p < model->n_positions && !same_scheme(&model->positions[p], &config->layers[l]))
+            p++;
+        struct position_source source = {config, checkpoint, l, override};
+        if (p == model->n_positions && position_open(&model->positions[p], &source, err))
+            return -1;
+        model->n_positions = p == model->n_positions ? p + 1 : model->n_positions;
+        model->layers[l].position = &model->positions[p];
+    }
     return 0;
 }
 
@@ -38,15 +52,19 @@ static void count_weights(struct model *model, const struct checkpoint *checkpoi
             (size_t)embedding->rows * format_row_bytes(embedding->format, (size_t)embedding->cols);
 }
 
-int model_open(struct model *model, const struct checkpoint *checkpoint, const char *isa,
-               struct error *err)
+int model_open(struct model *model, const struct checkpoint *checkpoint,
+               const struct model_options *options, struct error *err)
 {
+    static const struct model_options defaults;
     *model = (struct model){0};
-    if (kernels_select(&model->kernels, isa, err))
+    if (!options)
+        options = &defaults;
+    if (kernels_select(&model->kernels, options->isa, err))
         return -1;
     int vocab_size = weights_vocab_size(checkpoint, err);
     if (vocab_size < 0 || config_read(&model->config, &checkpoint->metadata, vocab_size, err) ||
-        weights_read(model, checkpoint, err) || open_positions(model, checkpoint, err)) {
+        weights_read(model, checkpoint, err) ||
+        open_positions(model, checkpoint, options->rope, err)) {
         model_close(model);
         return -1;
     }
@@ -60,5 +78,6 @@ void model_close(struct model *model)
         position_close(&model->positions[i]);
     free(model->positions);
     free(model->layers);
+    config_close(&model->config);
     *model = (struct model){0};
 }

@@ -31,17 +31,20 @@ struct layer {
     int n_qkv;            /* 3 or 1 */
     struct norm q_norm;   /* (head_dim) RMS norm of every head before rotation; weight NULL: none */
     struct norm k_norm;
-    struct linear output; /* (dim, n_heads * head_dim) */
-    struct norm ffn_norm; /* (dim) */
-    struct linear gate;   /* (hidden_dim, dim); data NULL unless architecture->gated */
-    struct linear up;     /* (hidden_dim, dim) */
-    struct linear down;   /* (dim, hidden_dim) */
+    struct linear output;            /* (dim, n_heads * head_dim) */
+    struct norm attention_post_norm; /* (dim) of the output; weight NULL: none */
+    struct norm ffn_norm;            /* (dim); weight NULL where architecture->shared_norm */
+    struct linear gate;              /* (hidden_dim, dim); data NULL unless architecture->gated */
+    struct linear up;                /* (hidden_dim, dim) */
+    struct linear down;              /* (dim, hidden_dim) */
+    struct norm ffn_post_norm;       /* (dim) of down; weight NULL: none */
 };
 
 struct model {
     struct kernels kernels;
     struct config config;
-    struct position *positions; /* (n_positions) the distinct schemes of the layers */
+    struct position *positions; /* (n_positions) the distinct schemes of the layers; layers with
+                                   the same scheme and parameters share one */
     int n_positions;
     struct matrix embedding;    /* (vocab_size, dim) */
     struct norm embedding_norm; /* (dim); weight NULL: none */
@@ -53,9 +56,14 @@ struct model {
     size_t token_bytes;         /* how many of these are read to generate one token */
 };
 
-/* `isa` names the kernels' tier; NULL: the best this CPU has. On failure the struct is zeroed. */
-int model_open(struct model *model, const struct checkpoint *checkpoint, const char *isa,
-               struct error *err);
+struct model_options {
+    const char *isa;                  /* the kernels' tier; NULL: the best this CPU has */
+    const struct rope_override *rope; /* in place of the file's scaling; NULL: as the file says */
+};
+
+/* `options` may be NULL. On failure the struct is zeroed. */
+int model_open(struct model *model, const struct checkpoint *checkpoint,
+               const struct model_options *options, struct error *err);
 void model_close(struct model *model); /* accepts a zeroed struct */
 
 #endif

@@ -110,6 +110,40 @@ static struct norm norm(struct finder *f, int layer, const char *part, enum pres
     return result;
 }
 
+/* Rows [first, first + n) of a matrix, and their part of the bias. */
+static struct linear rows_of(const struct linear *whole, int first, int n)
+{
+    const struct matrix *w = &whole->w;
+    size_t bytes = format_row_bytes(w->format, (size_t)w->cols);
+    struct linear part = {.w = {NULL, w->format, n, w->cols}};
+    if (w->data)
+        part.w.data = (const uint8_t *)w->data + (size_t)first * bytes;
+    if (whole->bias)
+        part.bias = whole->bias + first;
+    return part;
+}
+
+static void read_feed_forward(struct finder *f, const struct config *config, int l,
+                              struct layer *layer)
+{
+    const struct architecture *architecture = config->architecture;
+    int dim = config->dim, hidden = config->hidden_dim;
+    if (!architecture->shared_norm)
+        layer->ffn_norm = norm(f, l, "ffn_norm", REQUIRED, dim);
+    if (architecture->fused_gate) {
+        struct linear both = linear(f, l, "ffn_up", 2 * hidden, dim);
+        layer->gate = rows_of(&both, 0, hidden);
+        layer->up = rows_of(&both, hidden, hidden);
+    } else {
+        if (architecture->gated)
+            layer->gate = linear(f, l, "ffn_gate", hidden, dim);
+        layer->up = linear(f, l, "ffn_up", hidden, dim);
+    }
+    layer->down = linear(f, l, "ffn_down", dim, hidden);
+    if (architecture->post_norms)
+        layer->ffn_post_norm = norm(f, l, "post_ffw_norm", REQUIRED, dim);
+}
+
 static void read_layer(struct finder *f, const struct config *config, int l, struct layer *layer)
 {
     int q = config->n_heads * config->head_dim;
@@ -128,11 +162,9 @@ static void read_layer(struct finder *f, const struct config *config, int l, str
     layer->q_norm = norm(f, l, "attn_q_norm", OPTIONAL, config->head_dim);
     layer->k_norm = norm(f, l, "attn_k_norm", OPTIONAL, config->head_dim);
     layer->output = linear(f, l, "attn_output", dim, q);
-    layer->ffn_norm = norm(f, l, "ffn_norm", REQUIRED, dim);
-    if (config->architecture->gated)
-        layer->gate = linear(f, l, "ffn_gate", config->hidden_dim, dim);
-    layer->up = linear(f, l, "ffn_up", config->hidden_dim, dim);
-    layer->down = linear(f, l, "ffn_down", dim, config->hidden_dim);
+    if (config->architecture->post_norms)
+        layer->attention_post_norm = norm(f, l, "post_attention_norm", REQUIRED, dim);
+    read_feed_forward(f, config, l, layer);
 }
 
 int weights_vocab_size(const struct checkpoint *checkpoint, struct error *err)

@@ -1,22 +1,25 @@
 #!/usr/bin/env python3
 """Makes the fixtures of tests/data from software that shares no code with longhand.
 
-    scripts/reference.py [--out tests/data] [ARCHITECTURE ...]      all fixtures, or only some architectures
+    scripts/reference.py [--out tests/data] [NAME ...]      all fixtures, or only these models (positions: all of those)
 
     NAME.gguf, NAME.expected   a tiny random model of each architecture and the logits transformers computes with it, in
                                double precision: int32 n_tokens, n_vocab; int32 ids[n_tokens]; float32
                                logits[n_tokens][n_vocab]; little-endian
     llama-v2.gguf              llama.gguf as GGUF version 2
     llama-0000N-of-00003.gguf  llama.gguf in three shards
+    positions/NAME.*           the same of longhand's own architecture with each position scheme, and the logits of
+                               scripts/positions.py, which scripts/check_positions.py holds against the code of others
     formats.gguf               for each element format F, random blocks "F" and their values "F.expected" in F32
     quantize.gguf              "weights" in F32, llama.cpp's blocks of them as "F", its round-trip error as key "F.rmse"
 
-llama.cpp must load every model and agree with transformers, so the files are laid out as those in the world are. The
-largest differences from the logits in double precision are printed: of transformers in float32, which is the noise that
-an engine cannot avoid, and of llama.cpp.
+llama.cpp must load every model of its own architectures and agree with transformers, so the files are laid out as those
+in the world are. The largest differences from the logits in double precision are printed: of the same in float32, which
+is the noise that an engine cannot avoid, of llama.cpp, and of a model without the position scheme.
 """
 
 import argparse
+import copy
 import ctypes
 import itertools
 import re
@@ -36,7 +39,9 @@ from gguf import GGMLQuantizationType as Format
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers.models.mpt.modeling_mpt import build_mpt_alibi_tensor
 
+import position_fixtures
 from compare import ROOT, LlamaCpp
+from positions import Transformer
 
 N_CTX = 128
 N_TOKENS = 64
@@ -54,7 +59,7 @@ BPE_TOKENS = [
     "<|end_of_text|>",
 ]
 PIECES = ["▁", *"etaoinshrdlu", *"he in er an re on en ou ▁t ▁a ▁s ▁o ▁i ▁the and ing".split()]
-SPM_TOKENS = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *PIECES]
+BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
 
 
 def add_bpe(writer, pre_tokenizer):
@@ -69,11 +74,17 @@ def add_bpe(writer, pre_tokenizer):
     writer.add_add_bos_token(pre_tokenizer == "llama-bpe")
 
 
-def add_spm(writer):
-    n_bytes = 256
+def spm_tokens(with_bytes):
+    return ["<unk>", "<s>", "</s>", *(BYTES if with_bytes else []), *PIECES]
+
+
+def add_spm(writer, with_bytes=True):
+    """Without tokens for bytes, characters that no piece has are unknown, and the vocabulary is small."""
     writer.add_tokenizer_model("llama")
     writer.add_tokenizer_pre("default")
-    writer.add_token_list(SPM_TOKENS)
+    tokens = spm_tokens(with_bytes)
+    n_bytes = len(tokens) - 3 - len(PIECES)
+    writer.add_token_list(tokens)
     writer.add_token_scores([0.0] * (3 + n_bytes) + [-float(rank) for rank in range(len(PIECES))])
     writer.add_token_types(
         [gguf.TokenType.UNKNOWN]
@@ -94,21 +105,63 @@ def add_spm(writer):
 def llama_metadata(writer, config):
     family_metadata(writer, config)
     writer.add_vocab_size(config.vocab_size)
-    writer.add_rope_dimension_count(config.head_dim)
+    writer.add_rope_dimension_count(config.hidden_size // config.num_attention_heads)
 
 
 def family_metadata(writer, config):
     """What llama, qwen2 and qwen3 have in common."""
+    attention_metadata(writer, config, config.rope_parameters["rope_theta"])
+
+
+def attention_metadata(writer, config, rope_base):
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_rope_freq_base(rope_base)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    if head_dim := getattr(config, "head_dim", None):
+        writer.add_key_length(head_dim)
+        writer.add_value_length(head_dim)
+
+
+def mistral_metadata(writer, config):
+    llama_metadata(writer, config)
+    writer.add_sliding_window(config.sliding_window)
+
+
+def gemma3_metadata(writer, config):
+    whole = config.rope_parameters["full_attention"]
+    attention_metadata(writer, config, whole["rope_theta"])
+    writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+    writer.add_rope_scaling_factor(whole["factor"])
+    writer.add_sliding_window(config.sliding_window)
+
+
+def phi3_metadata(writer, config):
+    rope = config.rope_parameters
+    scale = config.max_position_embeddings / rope["original_max_position_embeddings"]
+    attention_metadata(writer, config, rope["rope_theta"])
+    writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
+    writer.add_rope_dimension_count(2 * len(rope["long_factor"]))
+    writer.add_rope_scaling_attn_factors((1 + np.log(scale) / np.log(rope["original_max_position_embeddings"])) ** 0.5)
+    writer.add_sliding_window(config.sliding_window or 0)
+
+
+def cohere2_metadata(writer, config):
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
     writer.add_feed_forward_length(config.intermediate_size)
     writer.add_head_count(config.num_attention_heads)
     writer.add_head_count_kv(config.num_key_value_heads)
     writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    if head_dim := getattr(config, "head_dim", None):
-        writer.add_key_length(head_dim)
-        writer.add_value_length(head_dim)
+    writer.add_layer_norm_eps(config.layer_norm_eps)
+    writer.add_logit_scale(config.logit_scale)
+    writer.add_sliding_window(config.sliding_window)
+    writer.add_vocab_size(config.vocab_size)
+    writer.add_rope_dimension_count(config.head_dim)
+    writer.add_rope_scaling_type(gguf.RopeScalingType.NONE)
 
 
 def gptneox_metadata(writer, config):
@@ -174,6 +227,11 @@ def gpt2_layout(name, weight, config):
     return weight.T if re.search(r"\.c_(attn|proj|fc)\.weight$", name) else weight
 
 
+def gemma3_layout(name, weight, config):
+    """transformers adds the 1 to the weights of norms when it uses them."""
+    return weight + 1 if name.endswith("norm.weight") else weight
+
+
 def same_layout(name, weight, config):
     return weight
 
@@ -185,15 +243,40 @@ class Architecture:
     metadata: Callable
     layout: Callable
     pre_tokenizer: str | None  # of a BPE tokenizer; None: SentencePiece
+    n_peer_tokens: int = N_TOKENS  # whose logits llama.cpp computes, too: it leaves out some windows
 
 
 BPE = {"vocab_size": len(BPE_TOKENS)}
+SPM = {"vocab_size": len(spm_tokens(with_bytes=True))}
+WINDOW = 24  # less than half of the text
+
+
+def phi3(train_length, original_length, window):
+    """Six of eight dimensions are turned; factors as LongRoPE has them: rising with the pair, those for short texts
+    near 1."""
+    return Architecture(
+        "phi3",
+        transformers.Phi3Config(
+            **SPM, hidden_size=32, intermediate_size=56, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, max_position_embeddings=train_length,
+            original_max_position_embeddings=original_length, rms_norm_eps=1e-3, sliding_window=window,
+            bos_token_id=1, eos_token_id=2, pad_token_id=0,
+            rope_parameters={
+                "rope_type": "longrope", "rope_theta": 10000.0, "partial_rotary_factor": 0.75,
+                "short_factor": [1.0, 1.125, 1.5], "long_factor": [1.25, 2.5, 6.0],
+                "original_max_position_embeddings": original_length,
+            },
+        ),
+        phi3_metadata, same_layout, None, n_peer_tokens=window or N_TOKENS,
+    )
+
+
 # Epsilons are far larger than in real models: a forgotten or a wrong one shows.
 ARCHITECTURES = {
     "llama": Architecture(
         "llama",
         transformers.LlamaConfig(
-            vocab_size=len(SPM_TOKENS), hidden_size=32, intermediate_size=88, num_hidden_layers=2,
+            **SPM, hidden_size=32, intermediate_size=88, num_hidden_layers=2,
             num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=N_CTX, rms_norm_eps=1e-3,
             tie_word_embeddings=False, rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
         ),
@@ -230,6 +313,51 @@ ARCHITECTURES = {
         ),
         family_metadata, same_layout, "qwen2",
     ),
+    "mistral": Architecture(
+        "llama",
+        transformers.MistralConfig(
+            **SPM, hidden_size=32, intermediate_size=56, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, max_position_embeddings=N_CTX, rms_norm_eps=1e-3, sliding_window=WINDOW,
+            rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+        ),
+        mistral_metadata, llama_layout, None, n_peer_tokens=WINDOW,
+    ),
+    "smollm3": Architecture(
+        "smollm3",
+        transformers.SmolLM3Config(
+            **BPE, hidden_size=32, intermediate_size=56, num_hidden_layers=5, num_attention_heads=4,
+            num_key_value_heads=2, max_position_embeddings=N_CTX, rms_norm_eps=1e-3,
+            pad_token_id=0, bos_token_id=0, eos_token_id=0,
+            rope_parameters={"rope_type": "default", "rope_theta": 5000000.0},
+        ),
+        llama_metadata, llama_layout, "llama-bpe",
+    ),
+    "cohere2": Architecture(
+        "cohere2",
+        transformers.Cohere2Config(
+            **BPE, hidden_size=32, intermediate_size=56, logit_scale=0.25, num_hidden_layers=5,
+            num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=N_CTX, layer_norm_eps=1e-3,
+            sliding_window=WINDOW, pad_token_id=0, bos_token_id=0, eos_token_id=0,
+            rope_parameters={"rope_type": "default", "rope_theta": 50000.0},
+        ),
+        cohere2_metadata, same_layout, "llama-bpe",
+    ),
+    "gemma3": Architecture(
+        "gemma3",
+        transformers.Gemma3TextConfig(
+            **SPM, hidden_size=32, intermediate_size=56, num_hidden_layers=7, num_attention_heads=4,
+            num_key_value_heads=2, head_dim=12, query_pre_attn_scalar=12, max_position_embeddings=N_CTX,
+            rms_norm_eps=1e-3, sliding_window=WINDOW, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+            rope_parameters={
+                "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+                "full_attention": {"rope_type": "linear", "rope_theta": 1000000.0, "factor": 8.0},
+            },
+        ),
+        gemma3_metadata, gemma3_layout, None,
+    ),
+    # A model named Phi-3 must have Phi-3's own tokens, says llama.cpp.
+    "phi-short": phi3(8 * N_CTX, original_length=2 * N_CTX, window=WINDOW),
+    "phi-long": phi3(N_CTX, original_length=N_TOKENS // 2, window=None),
     **{
         name: Architecture(
             "gptneox",
@@ -293,7 +421,7 @@ def random_model(config, seed):
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
         parameter.data.normal_(std=SPREAD, generator=generator)
-        if parameter.ndim == 1 and name.endswith(".weight"):  # of a norm
+        if parameter.ndim == 1 and name.endswith(".weight") and config.model_type != "gemma3_text":  # of a norm
             parameter.data += 1
     return model
 
@@ -320,6 +448,10 @@ def gguf_tensors(architecture, model):
         yield f"{gguf_name}.{kind}", architecture.layout(name, parameter.data.numpy(), architecture.config)
     if architecture.name == "llama" and architecture.config.rope_parameters["rope_type"] == "llama3":
         yield "rope_freqs.weight", wavelength_factors(architecture.config, model.model.rotary_emb.inv_freq.numpy())
+    if architecture.name == "phi3":
+        for which in ("long", "short"):
+            factors = architecture.config.rope_parameters[f"{which}_factor"]
+            yield f"rope_factors_{which}.weight", np.array(factors, dtype=np.float32)
 
 
 def wavelength_factors(config, frequencies):
@@ -358,28 +490,32 @@ def write_expected(path, ids, logits):
         logits.astype("<f4").tofile(file)
 
 
-def make_model(out, name):
-    """Tries seeds until no two best logits come near each other; returns the model."""
-    architecture = ARCHITECTURES[name]
+def first_clear_model(make, compute, vocab_size, n_tokens):
+    """Tries seeds until no two best logits come near each other; returns the model, its text and logits, and what to
+    say of them."""
     for seed in itertools.count():
-        model = random_model(architecture.config, seed)
-        ids = torch.randint(architecture.config.vocab_size, (N_TOKENS,), generator=torch.Generator().manual_seed(seed))
-        logits = logits_in_double(architecture.config, model, ids)
+        model = make(seed)
+        ids = torch.randint(vocab_size, (n_tokens,), generator=torch.Generator().manual_seed(seed))
+        logits = compute(model, ids)
         margin = margins(logits).min() / np.abs(logits).max()
         if margin >= SMALLEST_MARGIN:
-            break
+            return model, ids, logits, f"seed {seed:2}  largest logit {np.abs(logits).max():6.3f}  margin {margin:.1e}"
+
+
+def make_model(out, name):
+    architecture = ARCHITECTURES[name]
+    model, ids, logits, report = first_clear_model(
+        partial(random_model, architecture.config), partial(logits_in_double, architecture.config),
+        architecture.config.vocab_size, N_TOKENS,
+    )
     write_gguf(out / f"{name}.gguf", architecture, model)
     write_expected(out / f"{name}.expected", ids.numpy(), logits)
 
     rounding = np.abs(model(ids[None]).logits[0].numpy() - logits).max()
     with LlamaCpp(out / f"{name}.gguf", N_CTX) as peer:
         peer_logits = peer.logits(ids.tolist())
-    difference = np.abs(peer_logits - logits).max()
-    print(
-        f"{name:20} seed {seed:2}  largest logit {np.abs(logits).max():6.3f}  margin {margin:.1e}"
-        f"  float32 {rounding:.1e}  llama.cpp {difference:.1e}",
-        flush=True,
-    )
+    difference = np.abs(peer_logits - logits)[: architecture.n_peer_tokens].max()
+    print(f"{name:20} {report}  float32 {rounding:.1e}  llama.cpp {difference:.1e}", flush=True)
     if difference > LARGEST_DIFFERENCE:
         raise SystemExit(f"{name}: llama.cpp and transformers compute different logits")
     return model
@@ -391,6 +527,63 @@ def make_containers(out, model):
     version_2[4:8] = (2).to_bytes(4, "little")  # the versions differ in nothing else
     (out / "llama-v2.gguf").write_bytes(version_2)
     write_gguf(out / "llama.gguf", ARCHITECTURES["llama"], model, tensors_a_shard=8)
+
+
+# --- Position schemes -------------------------------------------------------------------------------------------------
+
+
+def position_model(fixture, seed):
+    """With float32 weights, as the file has them."""
+    vocab_size = len(spm_tokens(with_bytes=False))
+    model = Transformer({**fixture.keys, "vocab_size": vocab_size}, fixture.shared, fixture.tied).eval()
+    model.randomize(SPREAD, seed)
+    return model
+
+
+def position_logits_in_double(model, ids):
+    return copy.deepcopy(model).double()(ids).numpy()
+
+
+def logits_without_positions(fixture, model, ids):
+    other = Transformer({**model.keys, "position.type": "none"}, tied=fixture.tied).double()
+    other.load_state_dict(model.state_dict(), strict=False)
+    return other(ids).numpy()
+
+
+ADD_KEY = {
+    bool: gguf.GGUFWriter.add_bool,
+    int: gguf.GGUFWriter.add_uint32,
+    float: gguf.GGUFWriter.add_float32,
+    str: gguf.GGUFWriter.add_string,
+    list: gguf.GGUFWriter.add_array,
+}
+
+
+def write_position_gguf(path, model):
+    writer = gguf.GGUFWriter(path, "longhand")
+    writer.add_name(path.stem)
+    for key, value in model.keys.items():
+        if not key.startswith("shape."):
+            ADD_KEY[type(value)](writer, f"longhand.{key}", value)
+    writer.add_file_type(gguf.LlamaFileType.ALL_F32)
+    writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+    add_spm(writer, with_bytes=False)
+    for name, parameter in model.tensors():
+        writer.add_tensor(name, parameter.data.numpy())
+    write(writer)
+
+
+def make_position(out, name):
+    fixture = position_fixtures.FIXTURES[name]
+    model, ids, logits, report = first_clear_model(
+        partial(position_model, fixture), position_logits_in_double, len(spm_tokens(with_bytes=False)),
+        position_fixtures.N_TOKENS,
+    )
+    write_position_gguf(out / f"{name}.gguf", model)
+    write_expected(out / f"{name}.expected", ids.numpy(), logits)
+    rounding = np.abs(model(ids).numpy() - logits).max()
+    effect = np.abs(logits_without_positions(fixture, model, ids) - logits).max()
+    print(f"positions/{name:24} {report}  float32 {rounding:.1e}  without {effect:.1e}", flush=True)
 
 
 # --- Element formats --------------------------------------------------------------------------------------------------
@@ -468,18 +661,26 @@ def make_quantize(path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("architectures", nargs="*", metavar="ARCHITECTURE", help=", ".join(ARCHITECTURES))
+    names = [*ARCHITECTURES, "positions", *position_fixtures.FIXTURES]
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(names))
     parser.add_argument("--out", type=Path, default=ROOT / "tests" / "data")
     options = parser.parse_args()
+    if unknown := set(options.names) - set(names):
+        parser.error(f"no models: {', '.join(unknown)}")
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
-    options.out.mkdir(parents=True, exist_ok=True)
+    positions = options.out / "positions"
+    positions.mkdir(parents=True, exist_ok=True)
 
-    for name in options.architectures or ARCHITECTURES:
-        model = make_model(options.out, name)
-        if name == "llama":
-            make_containers(options.out, model)
-    if not options.architectures:
+    for name in ARCHITECTURES:
+        if not options.names or name in options.names:
+            model = make_model(options.out, name)
+            if name == "llama":
+                make_containers(options.out, model)
+    for name in position_fixtures.FIXTURES:
+        if not options.names or name in options.names or "positions" in options.names:
+            make_position(positions, name)
+    if not options.names:
         make_formats(options.out / "formats.gguf")
         make_quantize(options.out / "quantize.gguf")
 

@@ -15,10 +15,11 @@ static int run(int argc, char **argv, struct error *err)
     struct model model;
     struct session session;
     struct file ids;
-    const char *isa = argc > 4 && argv[4][0] ? argv[4] : NULL;
+    struct model_options tier = {.isa = argc > 4 && argv[4][0] ? argv[4] : NULL};
     int kv = argc > 5 ? format_from_name(argv[5]) : FORMAT_F32;
-    if (checkpoint_open(&checkpoint, argv[1], err) || model_open(&model, &checkpoint, isa, err) ||
-        session_open(&session, &model, (enum format)kv, err) || file_open(&ids, argv[2], err))
+    struct session_options options = {.kv = (enum format)kv};
+    if (checkpoint_open(&checkpoint, argv[1], err) || model_open(&model, &checkpoint, &tier, err) ||
+        session_open(&session, &model, &options, err) || file_open(&ids, argv[2], err))
         return -1;
     int64_t n = (int64_t)(ids.size / sizeof(int32_t));
     int64_t batch = argc > 6 ? strtoll(argv[6], NULL, 10) : n;

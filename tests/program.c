@@ -101,3 +101,30 @@ void program_free(struct program *program)
     free(program->err);
     program->out = program->err = NULL;
 }
+
+void program_check_refusal(const struct refusal *refusal, int status)
+{
+    struct program program = {.arguments = refusal->arguments, .input = refusal->input};
+    program_run(&program);
+    ck_assert_msg(program.status == status, "exit code %d, expected %d; stderr: %s", program.status,
+                  status, program.err);
+    ck_assert_str_eq(program.out, "");
+    ck_assert_msg(strncmp(program.err, "longhand: ", 10) == 0, "stderr: %s", program.err);
+    ck_assert_ptr_eq(strchr(program.err, '\n'), program.err + strlen(program.err) - 1);
+    ck_assert_msg(strstr(program.err, refusal->found), "\"%s\" is not in: %s", refusal->found,
+                  program.err);
+    if (refusal->allowed)
+        ck_assert_msg(strstr(program.err, refusal->allowed), "\"%s\" is not in: %s",
+                      refusal->allowed, program.err);
+    program_free(&program);
+}
+
+char *program_output(const char *const *arguments, const char *input)
+{
+    struct program program = {.arguments = arguments, .input = input};
+    program_run(&program);
+    ck_assert_msg(program.status == 0, "exit code %d; stderr: %s", program.status, program.err);
+    ck_assert_str_eq(program.err, "");
+    free(program.err);
+    return program.out;
+}

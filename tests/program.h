@@ -28,4 +28,20 @@ struct program {
 void program_run(struct program *program);
 void program_free(struct program *program);
 
+enum { PROGRAM_ARGUMENTS = 24 };
+
+/* A command line that must fail, and what its message holds; allowed may be NULL. */
+struct refusal {
+    const char *arguments[PROGRAM_ARGUMENTS];
+    const char *input;
+    const char *found;
+    const char *allowed;
+};
+
+/* It ends with this exit code, says one line on standard error and nothing on standard output. */
+void program_check_refusal(const struct refusal *refusal, int status);
+
+/* The output of a command line that must succeed with nothing on standard error; free it. */
+char *program_output(const char *const *arguments, const char *input);
+
 #endif

@@ -13,33 +13,6 @@
 /* A tiny random model that carries a tokenizer. */
 #define TINY "tests/data/llama.gguf"
 
-enum { MAX_ARGUMENTS = 16 };
-
-/* A command line that must fail: its exit code, and what its message holds. */
-struct refusal {
-    const char *arguments[MAX_ARGUMENTS];
-    const char *input;
-    const char *found;
-    const char *allowed;
-};
-
-static void check_refusal(const struct refusal *refusal, int status)
-{
-    struct program program = {.arguments = refusal->arguments, .input = refusal->input};
-    program_run(&program);
-    ck_assert_msg(program.status == status, "exit code %d, expected %d; stderr: %s", program.status,
-                  status, program.err);
-    ck_assert_str_eq(program.out, "");
-    ck_assert_msg(strncmp(program.err, "longhand: ", 10) == 0, "stderr: %s", program.err);
-    ck_assert_ptr_eq(strchr(program.err, '\n'), program.err + strlen(program.err) - 1);
-    ck_assert_msg(strstr(program.err, refusal->found), "\"%s\" is not in: %s", refusal->found,
-                  program.err);
-    if (refusal->allowed)
-        ck_assert_msg(strstr(program.err, refusal->allowed), "\"%s\" is not in: %s",
-                      refusal->allowed, program.err);
-    program_free(&program);
-}
-
 static const struct refusal misuses[] = {
     {{NULL}, NULL, "no command", "--help"},
     {{"frobnicate"}, NULL, "unknown command \"frobnicate\"", "--help"},
@@ -69,7 +42,7 @@ static const struct refusal misuses[] = {
 
 START_TEST(misuse_is_code_2_and_says_what)
 {
-    check_refusal(&misuses[_i], 2);
+    program_check_refusal(&misuses[_i], 2);
 }
 END_TEST
 
@@ -108,7 +81,7 @@ static const struct refusal failures[] = {
 
 START_TEST(failure_is_code_1_and_says_what)
 {
-    check_refusal(&failures[_i], 1);
+    program_check_refusal(&failures[_i], 1);
 }
 END_TEST
 
@@ -127,12 +100,12 @@ START_TEST(empty_and_cut_models_are_refused)
     struct refusal refusal = {
         .arguments = {"info", "-m", scratch_write("model", image, cuts[_i].bytes)},
         .found = cuts[_i].said};
-    check_refusal(&refusal, 1);
+    program_check_refusal(&refusal, 1);
     scratch_remove();
 }
 END_TEST
 
-static const char *const help_lines[][MAX_ARGUMENTS] = {
+static const char *const help_lines[][PROGRAM_ARGUMENTS] = {
     {"--help"}, {"-h"}, {"help"}, {"generate", "--help"}, {"quantize", "-h"}, {"--version"},
 };
 
@@ -160,7 +133,7 @@ START_TEST(help_names_every_command)
 END_TEST
 
 /* What cannot be written is never lost in silence. The last one is slow. */
-static const char *const writers[][MAX_ARGUMENTS] = {
+static const char *const writers[][PROGRAM_ARGUMENTS] = {
     {"--help"},
     {"--version"},
     {"generate", "--help"},
@@ -200,26 +173,15 @@ START_TEST(broken_pipe_is_a_failure)
 }
 END_TEST
 
-/* The output of a command line that must succeed with nothing on standard error; free it. */
-static char *output_of(const char *const *arguments, const char *input)
-{
-    struct program program = {.arguments = arguments, .input = input};
-    program_run(&program);
-    ck_assert_msg(program.status == 0, "exit code %d; stderr: %s", program.status, program.err);
-    ck_assert_str_eq(program.err, "");
-    free(program.err);
-    return program.out;
-}
-
 START_TEST(prompt_comes_from_option_file_or_stdin)
 {
 #define GENERATE "generate", "-m", TINY, "-n", "16", "--seed", "7"
-    char *expected = output_of((const char *const[]){GENERATE, "-p", "the hand", NULL}, NULL);
+    char *expected = program_output((const char *const[]){GENERATE, "-p", "the hand", NULL}, NULL);
     ck_assert_uint_gt(strlen(expected), 0);
     scratch_make();
     const char *path = scratch_write("prompt", "the hand", 8);
-    char *from_file = output_of((const char *const[]){GENERATE, "-f", path, NULL}, NULL);
-    char *from_stdin = output_of((const char *const[]){GENERATE, NULL}, "the hand");
+    char *from_file = program_output((const char *const[]){GENERATE, "-f", path, NULL}, NULL);
+    char *from_stdin = program_output((const char *const[]){GENERATE, NULL}, "the hand");
     scratch_remove();
     ck_assert_str_eq(from_file, expected);
     ck_assert_str_eq(from_stdin, expected);
@@ -233,11 +195,11 @@ START_TEST(same_seed_same_text_on_any_threads)
 {
     char *texts[3];
     for (int i = 0; i < 3; i++)
-        texts[i] = output_of((const char *const[]){GENERATE, "-p", "the", "-t",
-                                                   (const char *[]){"1", "2", "3"}[i], NULL},
-                             NULL);
+        texts[i] = program_output((const char *const[]){GENERATE, "-p", "the", "-t",
+                                                        (const char *[]){"1", "2", "3"}[i], NULL},
+                                  NULL);
     char *other =
-        output_of((const char *const[]){GENERATE, "-p", "the", "--seed", "8", NULL}, NULL);
+        program_output((const char *const[]){GENERATE, "-p", "the", "--seed", "8", NULL}, NULL);
     ck_assert_str_eq(texts[0], texts[1]);
     ck_assert_str_eq(texts[0], texts[2]);
     ck_assert_str_ne(texts[0], other);
@@ -249,13 +211,13 @@ END_TEST
 
 START_TEST(json_is_one_object_a_line)
 {
-    static const char *const lines[][MAX_ARGUMENTS] = {
+    static const char *const lines[][PROGRAM_ARGUMENTS] = {
         {"generate", "-m", TINY, "-p", "the", "-n", "8", "--json"},
         {"info", "-m", TINY, "--json"},
         {"tokenize", "-m", TINY, "-p", "the", "--json"},
         {"bench", "-m", TINY, "--prompt-tokens", "8", "--new-tokens", "0", "-r", "1", "--json"},
     };
-    char *out = output_of(lines[_i], NULL);
+    char *out = program_output(lines[_i], NULL);
     ck_assert_ptr_eq(strchr(out, '\n'), out + strlen(out) - 1);
     cJSON *object = cJSON_Parse(out);
     ck_assert_msg(cJSON_IsObject(object), "%s", out);
@@ -267,8 +229,9 @@ END_TEST
 START_TEST(tokenize_goes_there_and_back)
 {
     static const char text[] = "the hand, and\n  \t\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80 <s>";
-    char *ids = output_of((const char *const[]){"tokenize", "-m", TINY, "-p", text, NULL}, NULL);
-    char *back = output_of((const char *const[]){"tokenize", "-m", TINY, "-d", NULL}, ids);
+    char *ids =
+        program_output((const char *const[]){"tokenize", "-m", TINY, "-p", text, NULL}, NULL);
+    char *back = program_output((const char *const[]){"tokenize", "-m", TINY, "-d", NULL}, ids);
     ck_assert_str_eq(back, text);
     free(ids);
     free(back);
@@ -290,10 +253,10 @@ START_TEST(stories_are_those_of_llama2c)
     size_t n = fread(expected, 1, sizeof expected - 1, f);
     fclose(f);
     expected[n] = '\0';
-    char *text = output_of((const char *const[]){"generate", "-m", model, "--tokenizer", tokenizer,
-                                                 "--temperature", "0", "-p", "", "-n", "256", "-t",
-                                                 threads[_i], NULL},
-                           NULL);
+    char *text = program_output((const char *const[]){"generate", "-m", model, "--tokenizer",
+                                                      tokenizer, "--temperature", "0", "-p", "",
+                                                      "-n", "256", "-t", threads[_i], NULL},
+                                NULL);
     ck_assert_str_eq(text, expected);
     free(text);
 }

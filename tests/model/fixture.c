@@ -38,8 +38,9 @@ void fixture_open(struct fixture *fixture, const char *name, const char *expecte
     snprintf(path, sizeof path, "tests/data/%s.gguf", name);
     *fixture = (struct fixture){0};
     ck_assert_msg(checkpoint_open(&fixture->checkpoint, path, &err) == 0, "%s", err.text);
-    ck_assert_msg(model_open(&fixture->model, &fixture->checkpoint, isa, &err) == 0, "%s",
-                  err.text);
+    ck_assert_msg(model_open(&fixture->model, &fixture->checkpoint,
+                             &(struct model_options){.isa = isa}, &err) == 0,
+                  "%s", err.text);
     read_expected(fixture, expected);
 }
 

@@ -17,6 +17,8 @@ struct setup {
     struct model model;
     struct position position;
     struct layer layer;
+    struct layer_config layer_config;
+    struct position_table table;
     struct session session;
     float *keys;   /* (TOKENS, n_kv_heads, head_dim) what the cache holds */
     float *values; /* the same shape */
@@ -52,35 +54,43 @@ static void store_all(struct setup *s)
             s->keys[t * n + i] = rintf(uniform(2 + 6 * (float)t / TOKENS) * 64) / 64;
             s->values[t * n + i] = rintf(uniform(1) * 64) / 64;
         }
-        cache_store(&s->session.cache, &s->model.kernels, 0, (int64_t)t, s->keys + t * n,
+        cache_store(&s->session.cache, &s->model.kernels, 0, 0, (int64_t)t, s->keys + t * n);
+        cache_store(&s->session.cache, &s->model.kernels, 0, STRIP_VALUES, (int64_t)t,
                     s->values + t * n);
     }
 }
 
-static void setup_open(struct setup *s, const char *isa, const struct architecture *architecture,
+static void setup_open(struct setup *s, const char *isa, enum position_kind kind,
                        const int shape[3], enum format kv)
 {
-    static const struct checkpoint nothing;
+    static const struct checkpoint nothing = {.metadata.place = "m.gguf"};
+    static const struct architecture architecture = {.name = "bloom", .alibi_max_bias = 8};
     struct error err;
-    *s = (struct setup){0};
-    s->model.config = (struct config){.architecture = architecture,
+    *s = (struct setup){.layer_config.position = kind};
+    s->model.config = (struct config){.architecture = &architecture,
+                                      .layers = &s->layer_config,
                                       .n_layers = 1,
                                       .n_heads = shape[0],
                                       .n_kv_heads = shape[1],
-                                      .head_dim = shape[2],
-                                      .alibi_max_bias = 8};
+                                      .head_dim = shape[2]};
     const struct config *c = &s->model.config;
+    struct position_source source = {.config = c, .checkpoint = &nothing};
     ck_assert_int_eq(kernels_select(&s->model.kernels, isa, &err), 0);
-    ck_assert_int_eq(position_open(&s->position, c, &nothing, &err), 0);
+    ck_assert_msg(position_open(&s->position, &source, &err) == 0, "%s", err.text);
     s->layer.position = &s->position;
+    s->model.layers = &s->layer;
+    s->model.positions = &s->position;
+    s->model.n_positions = 1;
     s->session.model = &s->model;
-    ck_assert_int_eq(cache_open(&s->session.cache, c, kv, &err), 0);
+    s->session.tables = &s->table;
+    ck_assert_int_eq(cache_open(&s->session.cache, c, (int[]){1}, kv, 0, &err), 0);
     ck_assert_int_eq(cache_reserve(&s->session.cache, TOKENS, &err), 0);
     store_all(s);
     struct activations *a = &s->session.activations;
     a->qkv = allocate(TOKENS * width(c));
     a->heads = allocate(TOKENS * (size_t)(c->n_heads * c->head_dim));
-    a->thread = allocate(3 * attention_scratch(c));
+    a->thread_floats = attention_scratch(&s->model);
+    a->thread = allocate(3 * a->thread_floats);
     for (size_t i = 0; i < TOKENS * width(c); i++)
         a->qkv[i] = uniform(1);
 }
@@ -96,6 +106,16 @@ static void setup_close(struct setup *s)
     position_close(&s->position);
 }
 
+/* As the paper has it: powers of 2^(-8/P), and for the heads past the largest power of two P the
+ * odd ones of twice as many. */
+static double slope(int head, int n_heads)
+{
+    int p = 1;
+    while (2 * p <= n_heads)
+        p *= 2;
+    return pow(2, head < p ? -8.0 * (head + 1) / p : -4.0 * (2 * (head - p) + 1) / p);
+}
+
 /* One head of the token whose query is q, at position `at`. */
 static void brute_force(const struct setup *s, const float *q, int head, size_t at, double *out)
 {
@@ -108,8 +128,8 @@ static void brute_force(const struct setup *s, const float *q, int head, size_t 
         for (size_t d = 0; d < dim; d++)
             dot += (double)q[d] * (double)s->keys[j * n + kv + d];
         weights[j] = dot / sqrt((double)dim);
-        if (s->position.slope)
-            weights[j] -= (double)s->position.slope[head] * (double)(at - j);
+        if (s->layer_config.position == POSITION_ALIBI)
+            weights[j] -= slope(head, c->n_heads) * (double)(at - j);
         largest = fmax(largest, weights[j]);
     }
     memset(out, 0, dim * sizeof *out);
@@ -131,7 +151,7 @@ static void check_batch(struct setup *s, int64_t start, int first, int n)
     size_t dim = (size_t)c->head_dim;
     struct session *session = &s->session;
     session->position = start;
-    attention(session, &s->layer, 0, first, n);
+    attention(session, 0, first, n);
     for (int t = first; t < first + n; t++) {
         for (int head = 0; head < c->n_heads; head++) {
             double expected[256];
@@ -155,14 +175,13 @@ enum { N_SHAPES = sizeof shapes / sizeof shapes[0] };
 
 START_TEST(test_brute_force)
 {
-    static const struct architecture schemes[] = {{.position = POSITION_NONE},
-                                                  {.position = POSITION_ALIBI}};
+    static const enum position_kind schemes[] = {POSITION_NONE, POSITION_ALIBI};
     srand(6);
     for (int tier = 0; kernels_available(tier); tier++) {
         for (int i = 0; i < 4; i++) {
             struct setup s;
             parallel_set_threads(1 + i % 3);
-            setup_open(&s, kernels_available(tier), &schemes[i % 2], shapes[_i],
+            setup_open(&s, kernels_available(tier), schemes[i % 2], shapes[_i],
                        i / 2 ? FORMAT_F16 : FORMAT_F32);
             check_batch(&s, 0, 0, 7);
             check_batch(&s, 299, 0, 1);

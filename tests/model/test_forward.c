@@ -9,7 +9,20 @@
 #include "tests/suites.h"
 
 static const char *const models[] = {
-    "llama", "llama3", "qwen2", "qwen3", "gptneox", "gptneox-sequential", "gpt2", "bloom", "mpt",
+    "llama",
+    "llama3",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "smollm3",
+    "phi-short",
+    "gemma3",
+    "cohere2",
+    "gptneox",
+    "gptneox-sequential",
+    "gpt2",
+    "bloom",
+    "mpt",
 };
 enum { N_MODELS = sizeof models / sizeof models[0] };
 
@@ -31,7 +44,9 @@ static float *feed(const struct fixture *fixture, enum format kv, int batch)
     size_t vocab_size = (size_t)fixture->model.config.vocab_size;
     float *logits = malloc((size_t)fixture->n * vocab_size * sizeof *logits);
     ck_assert_ptr_nonnull(logits);
-    ck_assert_msg(session_open(&session, &fixture->model, kv, &err) == 0, "%s", err.text);
+    ck_assert_msg(
+        session_open(&session, &fixture->model, &(struct session_options){.kv = kv}, &err) == 0,
+        "%s", err.text);
     for (int i = 0; i < fixture->n; i += batch) {
         int n = fixture->n - i < batch ? fixture->n - i : batch;
         ck_assert_msg(
@@ -82,7 +97,9 @@ static void check_last_logits(const struct fixture *fixture, const float *all)
     struct session session;
     size_t vocab_size = (size_t)fixture->model.config.vocab_size;
     const float *row = all + (size_t)(fixture->n - 1) * vocab_size;
-    ck_assert_int_eq(session_open(&session, &fixture->model, FORMAT_F32, &err), 0);
+    ck_assert_int_eq(
+        session_open(&session, &fixture->model, &(struct session_options){.kv = FORMAT_F32}, &err),
+        0);
     ck_assert_int_eq(session_feed(&session, fixture->ids, fixture->n, NULL, &err), 0);
     if (is_scalar(fixture->model.kernels.name))
         ck_assert_mem_eq(session.logits, row, vocab_size * sizeof *row);
@@ -157,14 +174,15 @@ static void check_truncate(const struct fixture *fixture, enum format kv, int ke
     size_t vocab_size = (size_t)fixture->model.config.vocab_size;
     float *logits = malloc(n_logits(fixture) * sizeof *logits);
     ck_assert_ptr_nonnull(logits);
-    ck_assert_int_eq(session_open(&session, &fixture->model, kv, &err), 0);
+    ck_assert_int_eq(
+        session_open(&session, &fixture->model, &(struct session_options){.kv = kv}, &err), 0);
     ck_assert_int_eq(session_feed(&session, fixture->ids, fixture->n, logits, &err), 0);
-    session_truncate(&session, keep);
+    ck_assert_int_eq(session_truncate(&session, keep, &err), 0);
     ck_assert_int_eq(session.position, keep);
     for (int i = 0; i < 64; i++)
         others[i] = (fixture->ids[i] + 1) % fixture->model.config.vocab_size;
     ck_assert_int_eq(session_feed(&session, others, fixture->n - keep, NULL, &err), 0);
-    session_truncate(&session, keep);
+    ck_assert_int_eq(session_truncate(&session, keep, &err), 0);
     ck_assert_int_eq(session_feed(&session, fixture->ids + keep, fixture->n - keep,
                                   logits + (size_t)keep * vocab_size, &err),
                      0);
@@ -216,7 +234,7 @@ static void check_borders(const struct fixture *fixture, struct session *session
 {
     struct error err;
     size_t vocab_size = (size_t)fixture->model.config.vocab_size;
-    session_truncate(session, from);
+    ck_assert_int_eq(session_truncate(session, from, &err), 0);
     for (int t = from; t < to; t += piece) {
         int n = to - t < piece ? to - t : piece;
         const float *expected = all + (size_t)(t + n - 1) * vocab_size;
@@ -245,7 +263,9 @@ START_TEST(test_long_text)
         float *all = malloc(N * vocab_size * sizeof *all);
         ck_assert_ptr_nonnull(all);
         struct session session;
-        ck_assert_int_eq(session_open(&session, &fixture.model, FORMAT_F32, &err), 0);
+        ck_assert_int_eq(session_open(&session, &fixture.model,
+                                      &(struct session_options){.kv = FORMAT_F32}, &err),
+                         0);
         ck_assert_int_eq(session_feed(&session, ids, N, all, &err), 0);
         ck_assert_mem_eq(session.logits, all + (N - 1) * vocab_size, vocab_size * sizeof *all);
         check_borders(&fixture, &session, ids, SESSION_BATCH - 3, N, 1, all);

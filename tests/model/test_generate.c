@@ -52,8 +52,9 @@ static void start(struct setup *s, const char *model, float temperature)
     options.seed = 7;
     memset(s, 0, sizeof *s);
     fixture_open(&s->fixture, model, model, NULL);
-    ck_assert_msg(session_open(&s->session, &s->fixture.model, FORMAT_F32, &err) == 0, "%s",
-                  err.text);
+    ck_assert_msg(session_open(&s->session, &s->fixture.model,
+                               &(struct session_options){.kv = FORMAT_F32}, &err) == 0,
+                  "%s", err.text);
     ck_assert_msg(sampler_open(&s->sampler, &options, s->fixture.model.config.vocab_size, &err) ==
                       0,
                   "%s", err.text);
@@ -82,7 +83,9 @@ static void greedy(const struct fixture *fixture, int32_t *ids, int n)
 {
     struct error err;
     struct session session;
-    ck_assert_int_eq(session_open(&session, &fixture->model, FORMAT_F32, &err), 0);
+    ck_assert_int_eq(
+        session_open(&session, &fixture->model, &(struct session_options){.kv = FORMAT_F32}, &err),
+        0);
     ck_assert_int_eq(session_feed(&session, fixture->ids, PROMPT, NULL, &err), 0);
     for (int i = 0; i < n; i++) {
         ids[i] = fixture_argmax(session.logits, fixture->model.config.vocab_size);

@@ -16,7 +16,9 @@
 static void open_session(struct session *session, const struct fixture *fixture)
 {
     struct error err;
-    ck_assert_msg(session_open(session, &fixture->model, FORMAT_F32, &err) == 0, "%s", err.text);
+    ck_assert_msg(session_open(session, &fixture->model,
+                               &(struct session_options){.kv = FORMAT_F32}, &err) == 0,
+                  "%s", err.text);
 }
 
 static void feed(struct session *session, const int32_t *ids, int64_t n)
@@ -74,6 +76,7 @@ START_TEST(test_learned_positions_end)
 {
     static int32_t ids[129];
     struct fixture fixture;
+    struct error err;
     struct session session;
     fixture_open(&fixture, "gpt2", "gpt2", NULL);
     open_session(&session, &fixture);
@@ -87,7 +90,7 @@ START_TEST(test_learned_positions_end)
     feed(&session, ids, 64);
     ck_assert_int_eq(session.position, 128);
     refuse(&session, ids, 1, message);
-    session_truncate(&session, 127);
+    ck_assert_int_eq(session_truncate(&session, 127, &err), 0);
     feed(&session, ids, 1);
     session_close(&session);
     fixture_close(&fixture);
@@ -106,15 +109,18 @@ static void add_allocation(void *pointer, size_t *bytes, size_t *slack)
 static void check_bytes(const struct session *session)
 {
     void *const pointers[] = {
-        session->cache.blocks,    session->activations.x, session->workspace.q,
-        session->workspace.scale, session->workspace.sum, session->workspace.thread,
-        session->logits,
+        session->activations.x, session->workspace.q,      session->workspace.scale,
+        session->workspace.sum, session->workspace.thread, session->logits,
     };
     size_t bytes = 0, slack = 0;
     for (size_t i = 0; i < sizeof pointers / sizeof pointers[0]; i++)
-        add_allocation(pointers[i], &bytes, &slack);
-    for (int64_t i = 0; i < session->cache.n_blocks; i++)
-        add_allocation(session->cache.blocks[i], &bytes, &slack);
+        if (pointers[i])
+            add_allocation(pointers[i], &bytes, &slack);
+    for (int i = 0; i < session->cache.n_layers * STRIPS_MAX; i++) {
+        const struct strip *strip = &session->cache.strips[i];
+        for (int64_t b = 0; b < strip->n_blocks; b++)
+            add_allocation(strip->blocks[b], &bytes, &slack);
+    }
     ck_assert_uint_ge(bytes, session_bytes(session));
     ck_assert_uint_le(bytes, session_bytes(session) + slack);
 }
@@ -122,6 +128,7 @@ static void check_bytes(const struct session *session)
 START_TEST(test_bytes)
 {
     struct fixture fixture;
+    struct error err;
     struct session session;
     fixture_open(&fixture, "bloom", "bloom", NULL);
     parallel_set_threads(2);
@@ -135,16 +142,16 @@ START_TEST(test_bytes)
 
     /* From here on only the cache grows, a block at a time. */
     size_t before = session_bytes(&session), block = cache_block_bytes(&session.cache);
+    size_t strips = 2 * (size_t)fixture.model.config.n_layers; /* of keys and of values */
     for (int i = 0; i < 4; i++) {
         feed(&session, fixture.ids, 64);
         size_t blocks = (size_t)(session.position + CACHE_BLOCK - 1) / CACHE_BLOCK;
-        size_t directory = (size_t)(session.cache.capacity - 1) * sizeof(void *);
-        ck_assert_uint_eq(session_bytes(&session), before + (blocks - 1) * block + directory);
+        ck_assert_uint_eq(session_bytes(&session), before + (blocks - 1) * strips * block);
         check_bytes(&session);
     }
-    session_truncate(&session, 1);
+    ck_assert_int_eq(session_truncate(&session, 1, &err), 0);
     check_bytes(&session);
-    ck_assert_int_eq(session.cache.n_blocks, 1);
+    ck_assert_uint_eq(session.cache.n_blocks, strips);
     session_close(&session);
     session_close(&session);
     fixture_close(&fixture);
@@ -155,6 +162,7 @@ END_TEST
 START_TEST(test_more_threads)
 {
     struct fixture fixture;
+    struct error err;
     struct session session;
     fixture_open(&fixture, "bloom", "bloom", NULL);
     parallel_set_threads(1);
@@ -164,10 +172,10 @@ START_TEST(test_more_threads)
     parallel_set_threads(8);
     feed(&session, fixture.ids, 32); /* no more tokens than before */
     check_bytes(&session);
-    size_t scratch = attention_scratch(&fixture.model.config) * sizeof(float);
+    size_t scratch = attention_scratch(&fixture.model) * sizeof(float);
     ck_assert_uint_ge(session_bytes(&session),
                       bytes + 7 * (scratch + session.workspace.thread_bytes));
-    session_truncate(&session, 32);
+    ck_assert_int_eq(session_truncate(&session, 32, &err), 0);
     parallel_set_threads(2);
     check_goes_on(&session, &fixture, 32);
     session_close(&session);
@@ -185,13 +193,14 @@ START_TEST(test_no_memory)
     for (int n = 1;; n++) {
         struct session session;
         support_fail_memory(n, false);
-        int result = session_open(&session, &fixture.model, FORMAT_F32, &err);
+        int result = session_open(&session, &fixture.model,
+                                  &(struct session_options){.kv = FORMAT_F32}, &err);
         if (result == 0)
             result = session_feed(&session, fixture.ids, fixture.n, NULL, &err);
         support_fail_memory(0, false);
         bool opened = session.logits != NULL;
         if (result == 0)
-            session_truncate(&session, 0);
+            ck_assert_int_eq(session_truncate(&session, 0, &err), 0);
         else
             ck_assert_msg(strstr(err.text, "out of memory") != NULL, "%s", err.text);
         if (opened) /* the failure has left it usable */
@@ -202,8 +211,9 @@ START_TEST(test_no_memory)
         ck_assert_int_eq(result, -1);
         failed++;
     }
-    /* logits; activations; four arrays of the workspace; directory and block of the cache */
-    ck_assert_int_eq(failed, 8);
+    /* Three lists of the cache; logits; tables of positions; activations; four arrays of the
+     * workspace; and for keys and values of two layers a list, four blocks, four directories. */
+    ck_assert_int_eq(failed, 19);
     fixture_close(&fixture);
 }
 END_TEST
@@ -225,10 +235,8 @@ START_TEST(test_failed_feeds_keep_no_memory)
         int result = session_feed(&session, ids, 2000, NULL, &err);
         support_fail_memory(0, false);
         ck_assert_int_eq(result, -1);
-        ck_assert_msg(strstr(err.text, "out of memory: the cache of 2020 tokens needs 16 blocks") !=
-                          NULL,
-                      "%s", err.text);
-        ck_assert_int_eq(session.cache.n_blocks, 1);
+        ck_assert_msg(strstr(err.text, "out of memory: the cache of") != NULL, "%s", err.text);
+        ck_assert_uint_eq(session.cache.n_blocks, 4);
         if (i > 0)
             ck_assert_uint_eq(session_bytes(&session), bytes);
         bytes = session_bytes(&session);
@@ -246,7 +254,9 @@ START_TEST(test_unsupported_cache)
     struct session session;
     struct error err;
     fixture_open(&fixture, "llama", "llama", NULL);
-    ck_assert_int_eq(session_open(&session, &fixture.model, FORMAT_Q2_K, &err), -1);
+    ck_assert_int_eq(
+        session_open(&session, &fixture.model, &(struct session_options){.kv = FORMAT_Q2_K}, &err),
+        -1);
     ck_assert_msg(strstr(err.text, "cache type Q2_K") != NULL, "%s", err.text);
     session_close(&session);
     fixture_close(&fixture);
@@ -272,6 +282,30 @@ START_TEST(test_two_sessions)
 }
 END_TEST
 
+/* Who says how long a text will be may feed it in pieces: LongRoPE's long factors hold from its
+ * first token on, as when it is fed at once. */
+START_TEST(test_expected_length)
+{
+    struct fixture fixture;
+    struct session session;
+    struct error err;
+    fixture_open(&fixture, "positions/rope-longrope", "positions/rope-longrope", "scalar");
+    size_t vocab_size = (size_t)fixture.model.config.vocab_size;
+    float *logits = malloc((size_t)fixture.n * vocab_size * sizeof *logits);
+    open_session(&session, &fixture);
+    session_expect(&session, fixture.n);
+    for (int i = 0; i < fixture.n; i += 8)
+        ck_assert_int_eq(
+            session_feed(&session, fixture.ids + i, 8, logits + (size_t)i * vocab_size, &err), 0);
+    double difference =
+        fixture_difference(&fixture, logits, fixture.expected, (size_t)fixture.n * vocab_size);
+    ck_assert_double_le(difference, 1e-5);
+    free(logits);
+    session_close(&session);
+    fixture_close(&fixture);
+}
+END_TEST
+
 Suite *session_suite(void)
 {
     Suite *suite = suite_create("session");
@@ -285,6 +319,7 @@ Suite *session_suite(void)
     tcase_add_test(tcase, test_failed_feeds_keep_no_memory);
     tcase_add_test(tcase, test_unsupported_cache);
     tcase_add_test(tcase, test_two_sessions);
+    tcase_add_test(tcase, test_expected_length);
     suite_add_tcase(suite, tcase);
     return suite;
 }

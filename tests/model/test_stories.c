@@ -38,8 +38,10 @@ static void check_story(const struct checkpoint *checkpoint, const struct tokeni
     struct sampler_options options = sampler_defaults;
     options.temperature = 0;
     parallel_set_threads(threads);
-    ck_assert_msg(model_open(&model, checkpoint, isa, &err) == 0, "%s", err.text);
-    ck_assert_msg(session_open(&session, &model, kv, &err) == 0, "%s", err.text);
+    ck_assert_msg(model_open(&model, checkpoint, &(struct model_options){.isa = isa}, &err) == 0,
+                  "%s", err.text);
+    ck_assert_msg(session_open(&session, &model, &(struct session_options){.kv = kv}, &err) == 0,
+                  "%s", err.text);
     ck_assert_msg(sampler_open(&sampler, &options, model.config.vocab_size, &err) == 0, "%s",
                   err.text);
     struct story story = {.stream = {.tokenizer = tokenizer},

@@ -1,5 +1,5 @@
-/* weights: a tiny llama as a list of tensors, and what is said when one of them is not as it must
- * be. */
+/* weights: a tiny model of each kind as a list of tensors, and what is said when one of them is not
+ * as it must be. */
 #include "model/weights.h"
 
 #include <check.h>
@@ -17,7 +17,7 @@ struct part {
     uint32_t type;
 };
 
-static const struct part llama[] = {
+static const struct part llama_parts[] = {
     {"token_embd.weight", {32, 48}, GGML_F32},
     {"output_norm.weight", {32, 0}, GGML_F32},
     {"output.weight", {32, 48}, GGML_F16},
@@ -31,7 +31,62 @@ static const struct part llama[] = {
     {"blk.%d.ffn_up.weight", {32, 64}, GGML_F32},
     {"blk.%d.ffn_down.weight", {64, 32}, GGML_F32},
 };
-enum { N_PARTS = sizeof llama / sizeof llama[0], N_LAYERS = 2 };
+
+static const struct part phi3_parts[] = {
+    {"token_embd.weight", {32, 48}, GGML_F32},
+    {"output_norm.weight", {32, 0}, GGML_F32},
+    {"blk.%d.attn_norm.weight", {32, 0}, GGML_F32},
+    {"blk.%d.attn_qkv.weight", {32, 64}, GGML_F32},
+    {"blk.%d.attn_output.weight", {32, 32}, GGML_F32},
+    {"blk.%d.ffn_norm.weight", {32, 0}, GGML_F32},
+    {"blk.%d.ffn_up.weight", {32, 128}, GGML_Q8_0},
+    {"blk.%d.ffn_up.bias", {128, 0}, GGML_F32},
+    {"blk.%d.ffn_down.weight", {64, 32}, GGML_F32},
+};
+
+static const struct part gemma3_parts[] = {
+    {"token_embd.weight", {32, 48}, GGML_F32},
+    {"output_norm.weight", {32, 0}, GGML_F32},
+    {"blk.%d.attn_norm.weight", {32, 0}, GGML_F32},
+    {"blk.%d.attn_q.weight", {32, 32}, GGML_F32},
+    {"blk.%d.attn_k.weight", {32, 16}, GGML_F32},
+    {"blk.%d.attn_v.weight", {32, 16}, GGML_F32},
+    {"blk.%d.attn_q_norm.weight", {8, 0}, GGML_F32},
+    {"blk.%d.attn_k_norm.weight", {8, 0}, GGML_F32},
+    {"blk.%d.attn_output.weight", {32, 32}, GGML_F32},
+    {"blk.%d.post_attention_norm.weight", {32, 0}, GGML_F32},
+    {"blk.%d.ffn_norm.weight", {32, 0}, GGML_F32},
+    {"blk.%d.ffn_gate.weight", {32, 64}, GGML_F32},
+    {"blk.%d.ffn_up.weight", {32, 64}, GGML_F32},
+    {"blk.%d.ffn_down.weight", {64, 32}, GGML_F32},
+    {"blk.%d.post_ffw_norm.weight", {32, 0}, GGML_F32},
+};
+
+static const struct part cohere2_parts[] = {
+    {"token_embd.weight", {32, 48}, GGML_F32},
+    {"output_norm.weight", {32, 0}, GGML_F32},
+    {"blk.%d.attn_norm.weight", {32, 0}, GGML_F32},
+    {"blk.%d.attn_q.weight", {32, 32}, GGML_F32},
+    {"blk.%d.attn_k.weight", {32, 16}, GGML_F32},
+    {"blk.%d.attn_v.weight", {32, 16}, GGML_F32},
+    {"blk.%d.attn_output.weight", {32, 32}, GGML_F32},
+    {"blk.%d.ffn_gate.weight", {32, 64}, GGML_F32},
+    {"blk.%d.ffn_up.weight", {32, 64}, GGML_F32},
+    {"blk.%d.ffn_down.weight", {64, 32}, GGML_F32},
+};
+
+struct kind {
+    const char *architecture;
+    const struct part *parts;
+    int n;
+};
+#define KIND(name)                                                        \
+    {                                                                     \
+#name, name##_parts, sizeof name##_parts / sizeof name##_parts[0] \
+    }
+static const struct kind llama = KIND(llama), phi3 = KIND(phi3), gemma3 = KIND(gemma3),
+                         cohere2 = KIND(cohere2);
+enum { N_LAYERS = 2 };
 
 static size_t part_bytes(const struct part *part)
 {
@@ -54,66 +109,73 @@ static void add_part(struct gguf_image *image, const struct part *part, const ch
                       part_bytes(part));
 }
 
-static void add_metadata(struct gguf_image *image)
+static const char *key(const struct kind *kind, const char *name)
 {
-    gguf_image_text(image, "general.architecture", "llama");
-    gguf_image_u32(image, "llama.block_count", N_LAYERS);
-    gguf_image_u32(image, "llama.embedding_length", 32);
-    gguf_image_u32(image, "llama.feed_forward_length", 64);
-    gguf_image_u32(image, "llama.attention.head_count", 4);
-    gguf_image_u32(image, "llama.attention.head_count_kv", 2);
-    gguf_image_f32(image, "llama.attention.layer_norm_rms_epsilon", 1e-5F);
+    static char text[64];
+    snprintf(text, sizeof text, "%s.%s", kind->architecture, name);
+    return text;
 }
 
-/* The llama with `changed` in the place of the tensor of that name (or, where there is none,
+static void add_metadata(struct gguf_image *image, const struct kind *kind)
+{
+    gguf_image_text(image, "general.architecture", kind->architecture);
+    gguf_image_u32(image, key(kind, "block_count"), N_LAYERS);
+    gguf_image_u32(image, key(kind, "embedding_length"), 32);
+    gguf_image_u32(image, key(kind, "feed_forward_length"), 64);
+    gguf_image_u32(image, key(kind, "attention.head_count"), 4);
+    gguf_image_u32(image, key(kind, "attention.head_count_kv"), 2);
+    gguf_image_f32(image, key(kind, "attention.layer_norm_rms_epsilon"), 1e-5F);
+    gguf_image_f32(image, key(kind, "attention.layer_norm_epsilon"), 1e-5F);
+    gguf_image_f32(image, key(kind, "logit_scale"), 0.5F);
+}
+
+/* The model with `changed` in the place of the tensor of that name (or, where there is none,
  * besides), or without it when its type is ABSENT. */
 enum { ABSENT = 9999 };
 
-static const char *write_model(const struct part *changed)
+static const char *write_model(const struct kind *kind, const struct part *changed)
 {
     struct gguf_image image;
     gguf_image_init(&image);
-    add_metadata(&image);
+    add_metadata(&image, kind);
     bool found = false;
     for (int layer = 0; layer < N_LAYERS; layer++) {
-        for (int i = 0; i < N_PARTS; i++) {
+        for (int i = 0; i < kind->n; i++) {
             char name[64];
-            const char *percent = strchr(llama[i].name, '%');
+            const struct part *part = &kind->parts[i];
+            const char *percent = strchr(part->name, '%');
             if (!percent && layer > 0)
                 continue;
             snprintf(name, sizeof name, "blk.%d%s", layer, percent ? percent + 2 : "");
             if (!percent)
-                snprintf(name, sizeof name, "%s", llama[i].name);
+                snprintf(name, sizeof name, "%s", part->name);
             bool this = changed && strcmp(changed->name, name) == 0;
             found = found || this;
             if (!this || changed->type != ABSENT)
-                add_part(&image, this ? changed : &llama[i], name);
+                add_part(&image, this ? changed : part, name);
         }
     }
     if (changed && !found)
         add_part(&image, changed, changed->name);
-    struct bytes file = gguf_image_finish(&image);
-    const char *path = scratch_write("m.gguf", file.data, file.size);
-    free(file.data);
-    return path;
+    return gguf_image_write(&image, "m.gguf");
 }
 
-static int open_model(struct model *model, struct checkpoint *checkpoint,
+static int open_model(struct model *model, struct checkpoint *checkpoint, const struct kind *kind,
                       const struct part *changed, struct error *err)
 {
-    const char *path = write_model(changed);
+    const char *path = write_model(kind, changed);
     ck_assert_msg(checkpoint_open(checkpoint, path, err) == 0, "%s", err->text);
-    return model_open(model, checkpoint, "scalar", err);
+    return model_open(model, checkpoint, &(struct model_options){.isa = "scalar"}, err);
 }
 
-static void refuse(const char *name, uint64_t columns, uint64_t rows, uint32_t type,
-                   const char *message)
+static void refuse(const struct kind *kind, const char *name, uint64_t columns, uint64_t rows,
+                   uint32_t type, const char *message)
 {
     struct checkpoint checkpoint;
     struct model model;
     struct error err = {""};
     struct part changed = {name, {columns, rows}, type};
-    ck_assert_msg(open_model(&model, &checkpoint, &changed, &err) == -1,
+    ck_assert_msg(open_model(&model, &checkpoint, kind, &changed, &err) == -1,
                   "%s: no error, expected \"%s\"", name, message);
     ck_assert_msg(strstr(err.text, message) && strstr(err.text, name) &&
                       strstr(err.text, "m.gguf: tensor"),
@@ -129,7 +191,7 @@ START_TEST(test_good)
     struct checkpoint checkpoint;
     struct model model;
     struct error err;
-    ck_assert_msg(open_model(&model, &checkpoint, NULL, &err) == 0, "%s", err.text);
+    ck_assert_msg(open_model(&model, &checkpoint, &llama, NULL, &err) == 0, "%s", err.text);
     ck_assert_int_eq(model.config.vocab_size, 48);
     ck_assert_int_eq(model.layers[1].n_qkv, 3);
     ck_assert_int_eq(model.layers[1].qkv[1].w.rows, 16);
@@ -155,7 +217,7 @@ START_TEST(test_tied)
     struct model model;
     struct error err;
     const struct part none = {"output.weight", {0}, ABSENT};
-    ck_assert_msg(open_model(&model, &checkpoint, &none, &err) == 0, "%s", err.text);
+    ck_assert_msg(open_model(&model, &checkpoint, &llama, &none, &err) == 0, "%s", err.text);
     ck_assert_ptr_eq(model.output.w.data, model.embedding.data);
     ck_assert_uint_eq(model.token_bytes, model.weight_bytes);
     model_close(&model);
@@ -172,33 +234,106 @@ START_TEST(test_missing)
         "blk.0.ffn_up.weight",      "blk.1.ffn_down.weight",
     };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        refuse(names[i], 0, 0, ABSENT, "is missing");
+        refuse(&llama, names[i], 0, 0, ABSENT, "is missing");
 }
 END_TEST
 
 START_TEST(test_shapes)
 {
-    refuse("blk.1.attn_q.weight", 32, 31, GGML_F32, "shape (32,31,1), expected (32,32)");
-    refuse("blk.1.attn_q.weight", 64, 32, GGML_F32, "shape (64,32,1), expected (32,32)");
-    refuse("blk.0.attn_k.weight", 32, 32, GGML_F32, "shape (32,32,1), expected (32,16)");
-    refuse("blk.0.ffn_down.weight", 32, 64, GGML_F32, "shape (32,64,1), expected (64,32)");
-    refuse("output.weight", 32, 47, GGML_F32, "shape (32,47,1), expected (32,48)");
-    refuse("token_embd.weight", 64, 48, GGML_F32, "shape (64,48,1), expected (32,48)");
-    refuse("token_embd.weight", 1536, 0, GGML_F32, "expected (dim,tokens)");
-    refuse("blk.0.ffn_up.weight", 2048, 0, GGML_F32, "expected (32,64)");
-    refuse("blk.1.ffn_norm.weight", 31, 0, GGML_F32, "shape (31,1), expected (32)");
-    refuse("output_norm.weight", 32, 1, GGML_F32, "shape (32,1), expected (32)");
-    refuse("blk.1.attn_q.bias", 33, 0, GGML_F32, "shape (33,1), expected (32)");
-    refuse("blk.1.attn_k_norm.weight", 32, 0, GGML_F32, "shape (32,1), expected (8)");
-    refuse("rope_freqs.weight", 8, 0, GGML_F32, "8 numbers, expected F32 with 4");
+    refuse(&llama, "blk.1.attn_q.weight", 32, 31, GGML_F32, "shape (32,31,1), expected (32,32)");
+    refuse(&llama, "blk.1.attn_q.weight", 64, 32, GGML_F32, "shape (64,32,1), expected (32,32)");
+    refuse(&llama, "blk.0.attn_k.weight", 32, 32, GGML_F32, "shape (32,32,1), expected (32,16)");
+    refuse(&llama, "blk.0.ffn_down.weight", 32, 64, GGML_F32, "shape (32,64,1), expected (64,32)");
+    refuse(&llama, "output.weight", 32, 47, GGML_F32, "shape (32,47,1), expected (32,48)");
+    refuse(&llama, "token_embd.weight", 64, 48, GGML_F32, "shape (64,48,1), expected (32,48)");
+    refuse(&llama, "token_embd.weight", 1536, 0, GGML_F32, "expected (dim,tokens)");
+    refuse(&llama, "blk.0.ffn_up.weight", 2048, 0, GGML_F32, "expected (32,64)");
+    refuse(&llama, "blk.1.ffn_norm.weight", 31, 0, GGML_F32, "shape (31,1), expected (32)");
+    refuse(&llama, "output_norm.weight", 32, 1, GGML_F32, "shape (32,1), expected (32)");
+    refuse(&llama, "blk.1.attn_q.bias", 33, 0, GGML_F32, "shape (33,1), expected (32)");
+    refuse(&llama, "blk.1.attn_k_norm.weight", 32, 0, GGML_F32, "shape (32,1), expected (8)");
+    refuse(&llama, "rope_freqs.weight", 8, 0, GGML_F32, "8 numbers, expected F32 with 4");
 }
 END_TEST
 
 START_TEST(test_types)
 {
-    refuse("blk.0.attn_norm.weight", 32, 0, GGML_F16, "type F16, expected F32");
-    refuse("output_norm.weight", 32, 0, GGML_Q8_0, "type Q8_0, expected F32");
-    refuse("blk.0.attn_v.bias", 16, 0, GGML_F16, "type F16, expected F32");
+    refuse(&llama, "blk.0.attn_norm.weight", 32, 0, GGML_F16, "type F16, expected F32");
+    refuse(&llama, "output_norm.weight", 32, 0, GGML_Q8_0, "type Q8_0, expected F32");
+    refuse(&llama, "blk.0.attn_v.bias", 16, 0, GGML_F16, "type F16, expected F32");
+}
+END_TEST
+
+/* Phi-3's matrices of several parts. */
+START_TEST(test_fused)
+{
+    struct checkpoint checkpoint;
+    struct model model;
+    struct error err;
+    ck_assert_msg(open_model(&model, &checkpoint, &phi3, NULL, &err) == 0, "%s", err.text);
+    for (int l = 0; l < N_LAYERS; l++) {
+        const struct layer *layer = &model.layers[l];
+        const struct tensor *both =
+            checkpoint_find(&checkpoint, l ? "blk.1.ffn_up.weight" : "blk.0.ffn_up.weight");
+        const struct tensor *bias =
+            checkpoint_find(&checkpoint, l ? "blk.1.ffn_up.bias" : "blk.0.ffn_up.bias");
+        ck_assert_int_eq(layer->n_qkv, 1);
+        ck_assert_int_eq(layer->qkv[0].w.rows, 64);
+        ck_assert_int_eq(layer->gate.w.rows, 64);
+        ck_assert_int_eq(layer->gate.w.cols, 32);
+        ck_assert_int_eq(layer->gate.w.format, FORMAT_Q8_0);
+        ck_assert_ptr_eq(layer->gate.w.data, both->data);
+        ck_assert_ptr_eq(layer->gate.bias, bias->data);
+        ck_assert_int_eq(layer->up.w.rows, 64);
+        ck_assert_int_eq(layer->up.w.cols, 32);
+        ck_assert_int_eq(layer->up.w.format, FORMAT_Q8_0);
+        ck_assert_ptr_eq(layer->up.w.data,
+                         (const uint8_t *)both->data + 64 * 34); /* a block a row */
+        ck_assert_ptr_eq(layer->up.bias, (const float *)bias->data + 64);
+    }
+    model_close(&model);
+    checkpoint_close(&checkpoint);
+    refuse(&phi3, "blk.1.ffn_up.weight", 32, 64, GGML_F32, "shape (32,64,1), expected (32,128)");
+    refuse(&phi3, "blk.0.ffn_up.bias", 64, 0, GGML_F32, "shape (64,1), expected (128)");
+    refuse(&phi3, "blk.0.attn_qkv.weight", 32, 96, GGML_F32, "shape (32,96,1), expected (32,64)");
+    refuse(&phi3, "blk.0.ffn_up.weight", 0, 0, ABSENT, "is missing");
+    refuse(&phi3, "blk.1.attn_qkv.weight", 0, 0, ABSENT, "is missing");
+}
+END_TEST
+
+START_TEST(test_post_norms)
+{
+    struct checkpoint checkpoint;
+    struct model model;
+    struct error err;
+    ck_assert_msg(open_model(&model, &checkpoint, &gemma3, NULL, &err) == 0, "%s", err.text);
+    const struct tensor *first = checkpoint_find(&checkpoint, "blk.1.post_attention_norm.weight");
+    const struct tensor *second = checkpoint_find(&checkpoint, "blk.1.post_ffw_norm.weight");
+    ck_assert_ptr_eq(model.layers[1].attention_post_norm.weight, first->data);
+    ck_assert_ptr_eq(model.layers[1].ffn_post_norm.weight, second->data);
+    model_close(&model);
+    checkpoint_close(&checkpoint);
+    refuse(&gemma3, "blk.0.post_attention_norm.weight", 0, 0, ABSENT, "is missing");
+    refuse(&gemma3, "blk.1.post_ffw_norm.weight", 0, 0, ABSENT, "is missing");
+    refuse(&gemma3, "blk.1.ffn_norm.weight", 0, 0, ABSENT, "is missing");
+    refuse(&gemma3, "blk.1.post_ffw_norm.weight", 31, 0, GGML_F32, "shape (31,1), expected (32)");
+    refuse(&gemma3, "blk.0.post_attention_norm.weight", 32, 0, GGML_F16, "type F16, expected F32");
+}
+END_TEST
+
+/* One norm for both halves of a layer. */
+START_TEST(test_shared_norm)
+{
+    struct checkpoint checkpoint;
+    struct model model;
+    struct error err;
+    ck_assert_msg(open_model(&model, &checkpoint, &cohere2, NULL, &err) == 0, "%s", err.text);
+    ck_assert_ptr_nonnull(model.layers[1].attention_norm.weight);
+    ck_assert_ptr_null(model.layers[1].ffn_norm.weight);
+    ck_assert_ptr_null(model.layers[1].ffn_post_norm.weight);
+    model_close(&model);
+    checkpoint_close(&checkpoint);
+    refuse(&cohere2, "blk.1.attn_norm.weight", 0, 0, ABSENT, "is missing");
 }
 END_TEST
 
@@ -209,7 +344,7 @@ START_TEST(test_place)
     struct model model;
     struct error err;
     const struct part changed = {"blk.0.attn_norm.weight", {16, 0}, GGML_F32};
-    ck_assert_int_eq(open_model(&model, &checkpoint, &changed, &err), -1);
+    ck_assert_int_eq(open_model(&model, &checkpoint, &llama, &changed, &err), -1);
     char place[64];
     snprintf(place, sizeof place,
              "at byte %zu:", checkpoint_find(&checkpoint, changed.name)->offset);
@@ -222,14 +357,11 @@ START_TEST(test_vocabulary_only)
 {
     struct gguf_image image;
     gguf_image_init(&image);
-    add_metadata(&image);
-    struct bytes file = gguf_image_finish(&image);
+    add_metadata(&image, &llama);
     struct checkpoint checkpoint;
     struct model model;
     struct error err;
-    ck_assert_int_eq(
-        checkpoint_open(&checkpoint, scratch_write("m.gguf", file.data, file.size), &err), 0);
-    free(file.data);
+    ck_assert_int_eq(checkpoint_open(&checkpoint, gguf_image_write(&image, "m.gguf"), &err), 0);
     ck_assert_int_eq(model_open(&model, &checkpoint, NULL, &err), -1);
     ck_assert_msg(
         strstr(err.text, "token_embd.weight\" is missing; the file holds a vocabulary only") !=
@@ -244,8 +376,9 @@ START_TEST(test_unknown_tier)
     struct checkpoint checkpoint;
     struct model model;
     struct error err;
-    ck_assert_int_eq(checkpoint_open(&checkpoint, write_model(NULL), &err), 0);
-    ck_assert_int_eq(model_open(&model, &checkpoint, "mmx", &err), -1);
+    ck_assert_int_eq(checkpoint_open(&checkpoint, write_model(&llama, NULL), &err), 0);
+    ck_assert_int_eq(model_open(&model, &checkpoint, &(struct model_options){.isa = "mmx"}, &err),
+                     -1);
     ck_assert_msg(strstr(err.text, "\"mmx\"") && strstr(err.text, "scalar"), "%s", err.text);
     checkpoint_close(&checkpoint);
 }
@@ -256,7 +389,7 @@ START_TEST(test_no_memory)
     struct checkpoint checkpoint;
     struct model model;
     struct error err;
-    ck_assert_int_eq(checkpoint_open(&checkpoint, write_model(NULL), &err), 0);
+    ck_assert_int_eq(checkpoint_open(&checkpoint, write_model(&llama, NULL), &err), 0);
     int failed = 0;
     for (int n = 1;; n++) {
         support_fail_memory(n, false);
@@ -286,6 +419,9 @@ Suite *weights_suite(void)
     tcase_add_test(tcase, test_missing);
     tcase_add_test(tcase, test_shapes);
     tcase_add_test(tcase, test_types);
+    tcase_add_test(tcase, test_fused);
+    tcase_add_test(tcase, test_post_norms);
+    tcase_add_test(tcase, test_shared_norm);
     tcase_add_test(tcase, test_place);
     tcase_add_test(tcase, test_vocabulary_only);
     tcase_add_test(tcase, test_unknown_tier);

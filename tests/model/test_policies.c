@@ -1,0 +1,262 @@
+/* policies: what a model computes under every context policy and position scheme against the
+ * oracle, which takes each pair of tokens from scratch at the distance that the policy's paper
+ * says; and what must not change it: how the text is cut, where it starts, what has left the cache.
+ */
+#include <check.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/parallel.h"
+#include "model/session.h"
+#include "tests/model/fixture.h"
+#include "tests/model/oracle.h"
+#include "tests/suites.h"
+
+/* --- distances, as the papers have them ------------------------------------------------------- */
+
+struct policy {
+    const char *text;
+    oracle_distance *distance;
+    bool fractional;
+    int64_t a, b, c;
+};
+
+static double all(const void *policy, int64_t i, int64_t j)
+{
+    (void)policy;
+    return (double)(i - j);
+}
+
+static double window(const void *policy, int64_t i, int64_t j)
+{
+    const struct policy *p = policy;
+    return i - j < p->a ? (double)(i - j) : NAN;
+}
+
+/* a sinks, the last b: sinks stand at their places in a cache of a + b slots, the query in the last
+ * one. */
+static double sinks(const void *policy, int64_t i, int64_t j)
+{
+    const struct policy *p = policy;
+    int64_t slots = p->a + p->b, slot = i < slots - 1 ? i : slots - 1;
+    return i - j < p->b ? (double)(i - j) : j < p->a ? (double)(slot - j) : NAN;
+}
+
+/* a globals, the last b, at most c apart. */
+static double lm_infinite(const void *policy, int64_t i, int64_t j)
+{
+    const struct policy *p = policy;
+    return i - j < p->b ? (double)(i - j) : j < p->a ? (double)p->c : NAN;
+}
+
+static double rerope(const void *policy, int64_t i, int64_t j)
+{
+    const struct policy *p = policy;
+    return i - j < p->a ? (double)(i - j) : (double)p->a;
+}
+
+static double leaky_rerope(const void *policy, int64_t i, int64_t j)
+{
+    const struct policy *p = policy;
+    double distance = (double)(i - j), w = (double)p->a;
+    return distance < w ? distance : w + (distance - w) / (double)p->b;
+}
+
+/* groups of a, neighbours up to b. */
+static double self_extend(const void *policy, int64_t i, int64_t j)
+{
+    const struct policy *p = policy;
+    return (double)(i - j < p->b ? i - j : i / p->a - j / p->a + p->b - p->b / p->a);
+}
+
+/* chunks of a, capped at b. */
+static double dual_chunk(const void *policy, int64_t i, int64_t j)
+{
+    const struct policy *p = policy;
+    int64_t back = i / p->a - j / p->a, place = i % p->a + p->a;
+    int64_t query = back == 0 ? i % p->a : back == 1 && place < p->b ? place : p->b;
+    return (double)(query - j % p->a);
+}
+
+static const struct policy policies[] = {
+    {"all", all, false, 0, 0, 0},
+    {"window=37", window, false, 37, 0, 0},
+    {"window=1", window, false, 1, 0, 0},
+    {"sinks=4,window=60", sinks, false, 4, 60, 0},
+    {"sinks=130,window=70", sinks, false, 130, 70, 0}, /* more than a block of the cache */
+    {"lm-infinite,global=5,window=40", lm_infinite, false, 5, 40, 40},
+    {"rerope,window=32", rerope, false, 32, 0, 0},
+    {"leaky-rerope,window=32,factor=8", leaky_rerope, true, 32, 8, 0},
+    {"self-extend,group=4,window=24", self_extend, false, 4, 24, 0},
+    {"dual-chunk,chunk=48,cap=63", dual_chunk, false, 48, 63, 0},
+};
+enum { N_POLICIES = sizeof policies / sizeof policies[0], N = 300 };
+
+/* --- models ----------------------------------------------------------------------------------- */
+
+enum moves { MOVES_ALL, MOVES_WHOLE, MOVES_NOTHING };
+
+static const struct {
+    const char *name;
+    oracle_score *score;
+    enum moves moves;
+} models[] = {
+    {"positions/none", oracle_none, MOVES_NOTHING},
+    {"positions/rope", oracle_rope, MOVES_ALL},
+    {"positions/rope-partial", oracle_rope, MOVES_ALL},
+    {"positions/xpos", oracle_xpos, MOVES_ALL},
+    {"positions/alibi", oracle_alibi, MOVES_ALL},
+    {"positions/t5", oracle_t5, MOVES_WHOLE},
+    {"positions/shaw", oracle_shaw, MOVES_WHOLE},
+    {"positions/transformer-xl", oracle_transformer_xl, MOVES_WHOLE},
+};
+enum { N_MODELS = sizeof models / sizeof models[0] };
+
+static bool allowed(int model, const struct policy *policy)
+{
+    bool moves = policy->distance != all && policy->distance != window && policy->distance != sinks;
+    return (models[model].moves != MOVES_NOTHING || !moves) &&
+           (models[model].moves == MOVES_ALL || !policy->fractional);
+}
+
+static void make_ids(const struct fixture *fixture, int32_t ids[N])
+{
+    for (int t = 0; t < N; t++)
+        ids[t] = fixture->ids[(t * 7 + t / 64) % fixture->n];
+}
+
+/* The logits of ids[N], fed as `pieces` says (0 ends the list; the last size repeats). */
+static void feed(const struct fixture *fixture, const struct policy *policy, enum format kv,
+                 int64_t origin, const int *pieces, const int32_t *ids, float *logits)
+{
+    struct error err;
+    struct session session;
+    struct session_options options = {.kv = kv, .origin = origin};
+    size_t vocab_size = (size_t)fixture->model.config.vocab_size;
+    ck_assert_msg(context_parse(&options.context, policy->text, 0, &err) == 0, "%s", err.text);
+    ck_assert_msg(session_open(&session, &fixture->model, &options, &err) == 0, "%s", err.text);
+    for (int i = 0; i < N;) {
+        int n = N - i < *pieces ? N - i : *pieces;
+        ck_assert_msg(session_feed(&session, ids + i, n, logits + (size_t)i * vocab_size, &err) ==
+                          0,
+                      "%s", err.text);
+        i += n;
+        pieces += pieces[1] > 0;
+    }
+    session_close(&session);
+}
+
+static double difference(const float *found, const double *expected, size_t n)
+{
+    double largest = 0, worst = 0;
+    for (size_t i = 0; i < n; i++) {
+        largest = fmax(largest, fabs(expected[i]));
+        double off = fabs((double)found[i] - expected[i]);
+        worst = off <= worst ? worst : off; /* NaN counts */
+    }
+    return worst / largest;
+}
+
+static const int whole[] = {N, 0}, ones[] = {1, 0}, ragged[] = {5, 130, 1, 33, 0};
+
+/* Rounding of f32 in three layers on every tier, and of f16 keys and values; measured at a fifth of
+ * these. */
+static const double tolerance = 1e-4, scalar_tolerance = 1e-5, f16_tolerance = 2e-2;
+
+static void check_tier(const struct fixture *fixture, const struct policy *policy,
+                       const int32_t *ids, const double *expected, float *logits)
+{
+    const char *isa = fixture->model.kernels.name;
+    bool scalar = strcmp(isa, "scalar") == 0;
+    double bound = scalar ? scalar_tolerance : tolerance;
+    size_t n = (size_t)N * (size_t)fixture->model.config.vocab_size;
+    struct {
+        const char *what;
+        enum format kv;
+        int64_t origin;
+        const int *pieces;
+        double bound;
+    } runs[] = {
+        {"at once", FORMAT_F32, 0, whole, bound},
+        {"one by one", FORMAT_F32, 0, ones, bound},
+        {"in pieces", FORMAT_F32, 0, ragged, bound},
+        {"from 10^7 on", FORMAT_F32, 10000000, ragged, 10 * bound},
+        {"f16", FORMAT_F16, 0, ragged, f16_tolerance},
+    };
+    for (size_t r = 0; r < sizeof runs / sizeof runs[0]; r++) {
+        feed(fixture, policy, runs[r].kv, runs[r].origin, runs[r].pieces, ids, logits);
+        double off = difference(logits, expected, n);
+        ck_assert_msg(off <= runs[r].bound, "%s, %s, %s: off by %.1e of the largest, allowed %.1e",
+                      policy->text, isa, runs[r].what, off, runs[r].bound);
+    }
+}
+
+START_TEST(test_oracle)
+{
+    static int32_t ids[N];
+    parallel_set_threads(2);
+    for (int p = 0; p < N_POLICIES; p++) {
+        double *expected = NULL;
+        for (int tier = 0; kernels_available(tier) && allowed(_i, &policies[p]); tier++) {
+            struct fixture fixture;
+            struct oracle oracle;
+            fixture_open(&fixture, models[_i].name, models[_i].name, kernels_available(tier));
+            make_ids(&fixture, ids);
+            size_t n = (size_t)N * (size_t)fixture.model.config.vocab_size;
+            float *logits = malloc(n * sizeof *logits);
+            if (!expected) {
+                expected = malloc(n * sizeof *expected);
+                oracle_open(&oracle, &fixture.checkpoint);
+                oracle_logits(&oracle, ids, N, models[_i].score, policies[p].distance, &policies[p],
+                              expected);
+            }
+            check_tier(&fixture, &policies[p], ids, expected, logits);
+            free(logits);
+            fixture_close(&fixture);
+        }
+        free(expected);
+    }
+}
+END_TEST
+
+/* However the text is cut, and so whatever has left the cache when, on the scalar tier not a bit
+ * changes: what is gone is what nobody would have seen. In every type of cache. */
+START_TEST(test_cutting)
+{
+    static const enum format types[] = {FORMAT_F32, FORMAT_F16, FORMAT_BF16, FORMAT_Q8_0,
+                                        FORMAT_Q4_0};
+    static int32_t ids[N];
+    struct fixture fixture;
+    fixture_open(&fixture, models[_i].name, models[_i].name, "scalar");
+    make_ids(&fixture, ids);
+    size_t n = (size_t)N * (size_t)fixture.model.config.vocab_size;
+    float *first = malloc(n * sizeof *first), *other = malloc(n * sizeof *other);
+    for (int p = 0; p < N_POLICIES; p++) {
+        for (size_t t = 0; allowed(_i, &policies[p]) && t < sizeof types / sizeof types[0]; t++) {
+            parallel_set_threads(1 + (int)t % 3);
+            feed(&fixture, &policies[p], types[t], 0, whole, ids, first);
+            feed(&fixture, &policies[p], types[t], 0, ones, ids, other);
+            ck_assert_msg(memcmp(first, other, n * sizeof *first) == 0, "%s: one by one",
+                          policies[p].text);
+            feed(&fixture, &policies[p], types[t], 0, ragged, ids, other);
+            ck_assert_msg(memcmp(first, other, n * sizeof *first) == 0, "%s: in pieces",
+                          policies[p].text);
+        }
+    }
+    free(first);
+    free(other);
+    fixture_close(&fixture);
+}
+END_TEST
+
+Suite *policies_suite(void)
+{
+    Suite *suite = suite_create("policies");
+    TCase *tcase = tcase_create("policies");
+    tcase_set_timeout(tcase, 60);
+    tcase_add_loop_test(tcase, test_oracle, 0, N_MODELS);
+    tcase_add_loop_test(tcase, test_cutting, 0, N_MODELS);
+    suite_add_tcase(suite, tcase);
+    return suite;
+}
