@@ -131,7 +131,7 @@ $(FUZZERS:%=%.run): %.run: %
 	@mkdir -p $*.corpus
 	$< -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -verbosity=0 \
 	    -print_final_stats=1 -artifact_prefix=$(BUILD)/ $*.corpus \
-	    $(wildcard tests/fuzz/$(notdir $*).seeds)
+	    $(wildcard tests/fuzz/$(notdir $*).seeds) $(if $(filter %fuzz_model,$*),tests/data/positions)
 
 bench: all ## measure prompt and generation speed of the model that ships
 	./longhand bench

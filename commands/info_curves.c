@@ -10,6 +10,8 @@
 /* Every distance up to NEAR, and from there on every power of two up to FAR. */
 enum { NEAR = 512, FAR = 1 << 20 };
 
+enum { PAIRS_MAX = 2048 }; /* head_dim is at most 4096 */
+
 static int64_t next_distance(int64_t distance)
 {
     return distance < NEAR ? distance + 1 : 2 * distance;
@@ -71,7 +73,6 @@ static cJSON *bias_of_heads(const struct info *info, const struct position *posi
 static double rotation_at(const struct info *info, const struct position *position,
                           int64_t distance)
 {
-    enum { PAIRS_MAX = 2048 }; /* head_dim is at most 4096 */
     double cosines[PAIRS_MAX];
     double sines[PAIRS_MAX];
     float decay[PAIRS_MAX];
@@ -96,6 +97,20 @@ static cJSON *rotation_of(const struct info *info, const struct position *positi
     return finish_numbers(&numbers);
 }
 
+/* How far every pair turns a place, in radians, in a text that ends at --at, or else at the end of
+ * the training length. */
+static cJSON *frequencies_of(const struct info *info, const struct position *position)
+{
+    double cosines[PAIRS_MAX];
+    double sines[PAIRS_MAX];
+    int64_t length = info->options->at >= 0 ? info->options->at + 1 : info->engine.train_length;
+    struct numbers numbers = {0};
+    position->scheme->angles(position, 1, length, cosines, sines);
+    for (int t = 0; t < position->rotated / 2; t++)
+        add_number(&numbers, atan2(sines[t], cosines[t]));
+    return finish_numbers(&numbers);
+}
+
 void info_add_curves(const struct info *info, cJSON *object)
 {
     cJSON *curves = cJSON_AddObjectToObject(object, "curves");
@@ -113,7 +128,9 @@ void info_add_curves(const struct info *info, cJSON *object)
         cJSON_AddStringToObject(curve, "scheme", position->scheme->name);
         if (position->scheme->bias || position->scheme->add_bias)
             cJSON_AddItemToObject(curve, "bias", bias_of_heads(info, position));
-        if (position->rotated > 0)
+        if (position->rotated > 0) {
             cJSON_AddItemToObject(curve, "rotation", rotation_of(info, position));
+            cJSON_AddItemToObject(curve, "frequencies", frequencies_of(info, position));
+        }
     }
 }

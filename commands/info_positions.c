@@ -96,6 +96,18 @@ static void scaling_text(const struct position *position, char text[LAYER_TEXT_B
     snprintf(text, LAYER_TEXT_BYTES, "%s", scaling ? scaling + 2 : "none");
 }
 
+/* Local layers may do without the scaling that others have. */
+static void print_scaling(const struct info *info)
+{
+    char scaling[LAYER_TEXT_BYTES] = "";
+    for (int g = 0; g < info->n_groups; g++)
+        if (scheme_of(info, g)->layer->position == POSITION_ROPE &&
+            (!scaling[0] || strcmp(scaling, "none") == 0))
+            scaling_text(scheme_of(info, g), scaling);
+    if (scaling[0])
+        printf("rope scaling     %s\n", scaling);
+}
+
 void info_print_positions(const struct info *info)
 {
     const struct engine *engine = &info->engine;
@@ -108,13 +120,7 @@ void info_print_positions(const struct info *info)
             printf(": %s %s", strpbrk(layers, "-,") ? "layers" : "layer", layers);
         printf("\n");
     }
-    for (int g = 0; g < info->n_groups; g++)
-        if (scheme_of(info, g)->layer->position == POSITION_ROPE) {
-            char scaling[LAYER_TEXT_BYTES];
-            scaling_text(scheme_of(info, g), scaling);
-            printf("rope scaling     %s\n", scaling);
-            break;
-        }
+    print_scaling(info);
     if (engine->train_length == 0)
         printf("training length  not known (see --train-length)\n");
     else if (engine->train_length == in_file)

@@ -89,17 +89,17 @@ static void compute_turns(void *context, int begin, int end, int thread)
         double origin = (double)session->origin;
         for (int t = begin; t < end; t++) {
             int64_t at = session->position + t;
+            int64_t length = session_length(session, p, at);
             struct segment segments[SEGMENTS_MAX];
             context_segments(&session->context, p->layer, at, segments);
             for (int s = 0; s < context_n_segments(&session->context); s++) {
                 float *turns = attention_query_turns(session, p, t, s);
-                position_turns(p, origin + segments[s].place, session->length, true, turns,
-                               turns + half);
+                position_turns(p, origin + segments[s].place, length, true, turns, turns + half);
             }
             for (int form = 0; form < context_n_forms(&session->context); form++) {
                 float *turns = attention_key_turns(session, p, t, form);
-                position_turns(p, origin + context_key_place(&session->context, form, at),
-                               session->length, false, turns, turns + half);
+                position_turns(p, origin + context_key_place(&session->context, form, at), length,
+                               false, turns, turns + half);
             }
         }
     }

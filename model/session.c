@@ -8,6 +8,7 @@
 #include "kernels/parallel.h"
 #include "model/attention.h"
 #include "model/forward.h"
+#include "model/retention.h"
 
 /* One allocation, cut into the arrays of `a`, whose first is its start. */
 static int activations_reserve(struct session *session, int tokens, struct error *err)
@@ -201,56 +202,6 @@ static int make_room(struct session *session, int n, struct error *err)
     return cache_reserve(&session->cache, session->position + n, err);
 }
 
-/* What of a strip queries from `next` on see: [0, sinks) and [first, ...). */
-static void kept(const struct session *session, int layer, int strip, int64_t next, int64_t *sinks,
-                 int64_t *first)
-{
-    const struct layer_config *config = &session->model->config.layers[layer];
-    if (strip != STRIP_VALUES && session->cache.n_forms[layer] > 1)
-        context_kept(&session->context, config, strip, next, sinks, first);
-    else
-        context_kept_any(&session->context, config, next, sinks, first);
-}
-
-static bool is_strip(const struct session *session, int layer, int strip)
-{
-    return strip == STRIP_VALUES || strip < session->cache.n_forms[layer];
-}
-
-static void evict(struct session *session)
-{
-    for (int l = 0; l < session->model->config.n_layers; l++)
-        for (int strip = 0; strip < STRIPS_MAX; strip++) {
-            int64_t sinks;
-            int64_t first;
-            if (!is_strip(session, l, strip))
-                continue;
-            kept(session, l, strip, session->position, &sinks, &first);
-            cache_evict(&session->cache, l, strip, sinks, first);
-        }
-}
-
-double session_cache_bytes(const struct session *session, int64_t n)
-{
-    const struct config *c = &session->model->config;
-    /* A batch lets go of keys only when it is through. */
-    int64_t next = n > SESSION_BATCH ? n - SESSION_BATCH : 0;
-    int64_t end = (n + CACHE_BLOCK - 1) / CACHE_BLOCK;
-    double blocks = 0;
-    for (int l = 0; l < c->n_layers; l++)
-        for (int strip = 0; strip < STRIPS_MAX; strip++) {
-            int64_t sinks;
-            int64_t first;
-            if (!is_strip(session, l, strip))
-                continue;
-            kept(session, l, strip, next, &sinks, &first);
-            int64_t before = (sinks + CACHE_BLOCK - 1) / CACHE_BLOCK;
-            int64_t from = first / CACHE_BLOCK;
-            blocks += (double)(from > before ? end - from + before : end);
-        }
-    return blocks * (double)cache_block_bytes(&session->cache);
-}
-
 /* How much of a text of n tokens is seen at once. */
 static int64_t seen_length(const struct session *session, const struct position *position,
                            int64_t n)
@@ -293,7 +244,7 @@ static int forward_all(struct session *session, const int32_t *ids, int64_t n, f
                     session->logits);
         session->position += batch;
         done += batch;
-        evict(session);
+        retention_evict(session);
     }
     return 0;
 }
@@ -320,10 +271,12 @@ static int remember(struct session *session, const int32_t *ids, int64_t n, stru
 }
 
 /* What the schemes say of a text of this length has changed: reads what there is again. Takes no
- * memory, since there is room for at least as much. */
+ * memory where nothing of it has left the cache. */
 static int read_again(struct session *session, struct error *err)
 {
     int64_t n = session->position;
+    if (!retention_holds(session, n))
+        cache_truncate(&session->cache, 0);
     session->position = 0;
     return n > 0 ? forward_all(session, session->history, n, NULL, false, err) : 0;
 }
@@ -359,22 +312,12 @@ void session_expect(struct session *session, int64_t n)
 
 int session_truncate(struct session *session, int64_t n, struct error *err)
 {
-    const struct config *c = &session->model->config;
-    for (int l = 0; l < c->n_layers; l++) {
-        struct segment segments[SEGMENTS_MAX];
-        context_segments(&session->context, &c->layers[l], n, segments);
-        for (int s = 0; s < context_n_segments(&session->context); s++) {
-            int64_t begin = segments[s].begin;
-            int64_t end = segments[s].end < n ? segments[s].end : n;
-            int strip = attention_strip(session, l, segments[s].form);
-            if (begin < end && !(cache_holds(&session->cache, l, strip, begin, end) &&
-                                 cache_holds(&session->cache, l, STRIP_VALUES, begin, end)))
-                return error_set(err,
-                                 "cannot go back from token %lld to %lld: what that one sees, from "
-                                 "token %lld on, is no longer in the cache",
-                                 (long long)session->position, (long long)n, (long long)begin);
-        }
-    }
+    int64_t missing;
+    if (!retention_sees(session, n, &missing))
+        return error_set(err,
+                         "cannot go back from token %lld to %lld: what that one sees, from token "
+                         "%lld on, is no longer in the cache",
+                         (long long)session->position, (long long)n, (long long)missing);
     cache_truncate(&session->cache, n);
     session->position = n;
     session->expected = 0;

@@ -1,0 +1,82 @@
+/* retention: see retention.h. */
+#include "model/retention.h"
+
+#include "model/attention.h"
+
+/* What of a strip queries from `next` on see: [0, sinks) and [first, ...). */
+static void kept(const struct session *session, int layer, int strip, int64_t next, int64_t *sinks,
+                 int64_t *first)
+{
+    const struct layer_config *config = &session->model->config.layers[layer];
+    if (strip != STRIP_VALUES && session->cache.n_forms[layer] > 1)
+        context_kept(&session->context, config, strip, next, sinks, first);
+    else
+        context_kept_any(&session->context, config, next, sinks, first);
+}
+
+static bool is_strip(const struct session *session, int layer, int strip)
+{
+    return strip == STRIP_VALUES || strip < session->cache.n_forms[layer];
+}
+
+void retention_evict(struct session *session)
+{
+    for (int l = 0; l < session->model->config.n_layers; l++)
+        for (int strip = 0; strip < STRIPS_MAX; strip++) {
+            int64_t sinks;
+            int64_t first;
+            if (!is_strip(session, l, strip))
+                continue;
+            kept(session, l, strip, session->position, &sinks, &first);
+            cache_evict(&session->cache, l, strip, sinks, first);
+        }
+}
+
+double session_cache_bytes(const struct session *session, int64_t n)
+{
+    const struct config *c = &session->model->config;
+    /* A batch lets go of keys only when it is through. */
+    int64_t next = n > SESSION_BATCH ? n - SESSION_BATCH : 0;
+    int64_t end = (n + CACHE_BLOCK - 1) / CACHE_BLOCK;
+    double blocks = 0;
+    for (int l = 0; l < c->n_layers; l++)
+        for (int strip = 0; strip < STRIPS_MAX; strip++) {
+            int64_t sinks;
+            int64_t first;
+            if (!is_strip(session, l, strip))
+                continue;
+            kept(session, l, strip, next, &sinks, &first);
+            int64_t before = (sinks + CACHE_BLOCK - 1) / CACHE_BLOCK;
+            int64_t from = first / CACHE_BLOCK;
+            blocks += (double)(from > before ? end - from + before : end);
+        }
+    return blocks * (double)cache_block_bytes(&session->cache);
+}
+
+bool retention_holds(const struct session *session, int64_t n)
+{
+    for (int l = 0; l < session->model->config.n_layers; l++)
+        for (int strip = 0; strip < STRIPS_MAX; strip++)
+            if (is_strip(session, l, strip) && !cache_holds(&session->cache, l, strip, 0, n))
+                return false;
+    return true;
+}
+
+bool retention_sees(const struct session *session, int64_t at, int64_t *missing)
+{
+    const struct config *c = &session->model->config;
+    for (int l = 0; l < c->n_layers; l++) {
+        struct segment segments[SEGMENTS_MAX];
+        context_segments(&session->context, &c->layers[l], at, segments);
+        for (int s = 0; s < context_n_segments(&session->context); s++) {
+            int64_t begin = segments[s].begin;
+            int64_t end = segments[s].end < at ? segments[s].end : at;
+            int strip = attention_strip(session, l, segments[s].form);
+            *missing = begin;
+            if (begin < end && !(cache_holds(&session->cache, l, strip, begin, end) &&
+                                 cache_holds(&session->cache, l, STRIP_VALUES, begin, end)))
+                return false;
+        }
+    }
+    return true;
+}
