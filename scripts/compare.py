@@ -123,11 +123,11 @@ class LlamaCpp:
         return ids[:n_ids]
 
 
-def longhand_logits(model, ids):
+def longhand_logits(model, ids, program=ROOT / "build" / "logits"):
     with tempfile.TemporaryDirectory() as folder:
         ids_path, logits_path = Path(folder, "ids"), Path(folder, "logits")
         np.array(ids, dtype="<i4").tofile(ids_path)
-        subprocess.run([ROOT / "build" / "logits", model, ids_path, logits_path], check=True)
+        subprocess.run([program, model, ids_path, logits_path], check=True)
         return np.fromfile(logits_path, dtype="<f4").reshape(len(ids), -1)
 
 

@@ -503,6 +503,29 @@ SCHEMES = {
 ALWAYS_SHARED = ("position_embd", "rope_factors_short", "rope_factors_long")
 
 
+def share(schemes, names):
+    """Lets all schemes have the first one's tensors of these names."""
+    first = {}
+    for scheme in schemes:
+        for name, tensor in list(scheme.named_children()):
+            if name in names:
+                setattr(scheme, name, first.setdefault(name, tensor))
+
+
+def add_keys(writer, architecture, keys):
+    """To a gguf.GGUFWriter."""
+    add = {
+        bool: writer.add_bool,
+        int: writer.add_uint32,
+        float: writer.add_float32,
+        str: writer.add_string,
+        list: writer.add_array,
+    }
+    for key, value in keys.items():
+        if not key.startswith("shape."):
+            add[type(value)](f"{architecture}.{key}", value)
+
+
 # --- The decoder: Llama's, without biases -----------------------------------------------------------------------------
 
 
@@ -571,11 +594,7 @@ class Transformer(nn.Module):
         self.output_norm = nn.RMSNorm(keys["embedding_length"], keys["attention.layer_norm_rms_epsilon"])
         if not tied:
             self.output = nn.Linear(keys["embedding_length"], keys["vocab_size"], bias=False)
-        first = {}
-        for layer in self.blk:
-            for name, tensor in list(layer.position.named_children()):
-                if name in self.shared:
-                    setattr(layer.position, name, first.setdefault(name, tensor))
+        share([layer.position for layer in self.blk], self.shared)
 
     def forward(self, ids):  # (i) -> logits (i, vocab_size)
         x = self.token_embd(ids)

@@ -41,7 +41,7 @@ from transformers.models.mpt.modeling_mpt import build_mpt_alibi_tensor
 
 import position_fixtures
 from compare import ROOT, LlamaCpp
-from positions import Transformer
+from positions import Transformer, add_keys
 
 N_CTX = 128
 N_TOKENS = 64
@@ -550,21 +550,10 @@ def logits_without_positions(fixture, model, ids):
     return other(ids).numpy()
 
 
-ADD_KEY = {
-    bool: gguf.GGUFWriter.add_bool,
-    int: gguf.GGUFWriter.add_uint32,
-    float: gguf.GGUFWriter.add_float32,
-    str: gguf.GGUFWriter.add_string,
-    list: gguf.GGUFWriter.add_array,
-}
-
-
 def write_position_gguf(path, model):
     writer = gguf.GGUFWriter(path, "longhand")
     writer.add_name(path.stem)
-    for key, value in model.keys.items():
-        if not key.startswith("shape."):
-            ADD_KEY[type(value)](writer, f"longhand.{key}", value)
+    add_keys(writer, "longhand", model.keys)
     writer.add_file_type(gguf.LlamaFileType.ALL_F32)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     add_spm(writer, with_bytes=False)

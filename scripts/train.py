@@ -2,13 +2,19 @@
 """Trains a small decoder-only transformer on the ids of scripts/corpus.py and exports it as GGUF.
 
     scripts/train.py train CORPUS_DIR RUN_DIR --minutes 60      a time budget, or --steps, or both: the first ends it
+        [--position t5]                     a scheme of scripts/fast_positions.py, rope unless told
+        [--position rope,rope,rope,none]    one for each layer
     scripts/train.py export RUN_DIR OUT.gguf [--type q8_0]
 
 `train` writes RUN_DIR/checkpoint.pt and RUN_DIR/loss.csv as it goes. Started again on the same RUN_DIR it goes on from
 the checkpoint, in the shape it was begun with; its time budget counts the minutes trained before. The learning rate
-falls to zero as the budget runs out, so every run ends on its best model.
+falls to zero as the budget runs out, so every run ends on its best model. Models of the same seed that differ only in
+their position scheme begin with the same weights and see the same windows.
 
 Every window is <|endoftext|> and then text from the start of a paragraph on: a prompt is fed to the model the same way.
+
+Models with rotary positions in all layers are exported as architecture "llama", which other engines read, too; all
+others as "longhand", with the keys and tensors that scripts/positions.py describes.
 """
 
 import argparse
@@ -26,6 +32,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from fast_positions import SCHEMES, SPREAD
+from positions import add_keys, share
+
 END_OF_TEXT = "<|endoftext|>"
 
 
@@ -38,7 +47,7 @@ class Config:
     n_layers: int = 4
     n_heads: int = 4
     n_kv_heads: int = 2
-    position: str = "rope"
+    position: str = "rope"  # of fast_positions.SCHEMES, or one for each layer with commas between
     rope_base: float = 10000.0
     norm_eps: float = 1e-5
 
@@ -46,28 +55,50 @@ class Config:
     def head_dim(self):
         return self.dim // self.n_heads
 
+    @property
+    def positions(self):
+        """The scheme of each layer."""
+        names = self.position.split(",")
+        if unknown := set(names) - set(SCHEMES):
+            raise SystemExit(f"no position schemes: {', '.join(unknown)}; there are {', '.join(SCHEMES)}")
+        if len(names) not in (1, self.n_layers):
+            raise SystemExit(f"{self.position}: {len(names)} position schemes for {self.n_layers} layers")
+        if any(SCHEMES[name].absolute and name != names[0] for name in names):
+            raise SystemExit(f"{self.position}: a scheme that adds to the embedding must be the first layer's")
+        return names if len(names) > 1 else names * self.n_layers
+
+    @property
+    def unit(self):
+        """Of the residual stream."""
+        return SCHEMES[self.positions[0]].unit
+
+    @property
+    def architecture(self):
+        return "llama" if set(self.positions) == {"rope"} else "longhand"
+
+    @property
+    def keys(self):
+        """Of the GGUF file, without the architecture before them."""
+        keys = {
+            "vocab_size": self.vocab_size,
+            "context_length": self.seq_len,
+            "embedding_length": self.dim,
+            "feed_forward_length": self.hidden_dim,
+            "block_count": self.n_layers,
+            "attention.head_count": self.n_heads,
+            "attention.head_count_kv": self.n_kv_heads,
+            "attention.layer_norm_rms_epsilon": self.norm_eps / self.unit**2,
+        }
+        if self.architecture == "longhand":
+            keys["position.type"] = self.position if "," not in self.position else self.positions
+        for name in dict.fromkeys(self.positions):
+            for key, value in SCHEMES[name].settings(self).items():
+                if keys.setdefault(key, value) != value:
+                    raise SystemExit(f"{self.position}: the schemes have different {key}: {keys[key]} and {value}")
+        return keys
+
 
 # --- The model. Shapes: b windows, t tokens, h heads, d = head_dim. ---------------------------------------------------
-
-
-class Rope(nn.Module):
-    """Rotates the pairs (0,1), (2,3), ... of a head by angles in proportion to the position (Su et al. 2021)."""
-
-    def __init__(self, config):
-        super().__init__()
-        frequency = config.rope_base ** (-torch.arange(0, config.head_dim, 2, dtype=torch.float64) / config.head_dim)
-        angle = torch.outer(torch.arange(config.seq_len, dtype=torch.float64), frequency)
-        self.register_buffer("cos", angle.cos().float(), persistent=False)  # (t, d/2)
-        self.register_buffer("sin", angle.sin().float(), persistent=False)
-
-    def forward(self, x):  # (b, h, t, d)
-        even, odd = x.float().unflatten(-1, (-1, 2)).unbind(-1)
-        rotated = torch.stack((even * self.cos - odd * self.sin, even * self.sin + odd * self.cos), -1)
-        return rotated.flatten(-2).type_as(x)
-
-
-# A position scheme: what is done to the queries and keys of a layer.
-POSITIONS = {"rope": Rope}
 
 
 class Attention(nn.Module):
@@ -79,10 +110,13 @@ class Attention(nn.Module):
         self.wv = nn.Linear(config.dim, config.n_kv_heads * config.head_dim, bias=False)
         self.wo = nn.Linear(config.n_heads * config.head_dim, config.dim, bias=False)
 
+    # Schemes know the projections by these names.
+    attn_q = property(lambda self: self.wq)
+    attn_k = property(lambda self: self.wk)
+
     def forward(self, x, position):
         q, k, v = (w(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2) for w in (self.wq, self.wk, self.wv))
-        mixed = F.scaled_dot_product_attention(position(q), position(k), v, is_causal=True, enable_gqa=True)
-        return self.wo(mixed.transpose(1, 2).flatten(-2))
+        return self.wo(position.attention(q, k, v, self).transpose(1, 2).flatten(-2))
 
 
 class FeedForward(nn.Module):
@@ -97,16 +131,37 @@ class FeedForward(nn.Module):
 
 
 class Layer(nn.Module):
-    def __init__(self, config):
+    def __init__(self, config, number):
         super().__init__()
         self.attention_norm = nn.RMSNorm(config.dim, config.norm_eps)
         self.attention = Attention(config)
         self.ffn_norm = nn.RMSNorm(config.dim, config.norm_eps)
         self.ffn = FeedForward(config)
+        self.position = SCHEMES[config.positions[number]](config.keys, number)
 
-    def forward(self, x, position):
-        x = x + self.attention(self.attention_norm(x), position)
+    def forward(self, x):
+        x = x + self.attention(self.attention_norm(x), self.position)
         return x + self.ffn(self.ffn_norm(x))
+
+
+# Parts of our names -> GGUF's; modules that GGUF does not name are left out.
+GGUF_NAMES = {
+    "embedding": "token_embd",
+    "layers": "blk",
+    "attention": None,
+    "attention_norm": "attn_norm",
+    "wq": "attn_q",
+    "wk": "attn_k",
+    "wv": "attn_v",
+    "wo": "attn_output",
+    "position": None,
+    "ffn": None,
+    "ffn_norm": "ffn_norm",
+    "w1": "ffn_gate",
+    "w2": "ffn_down",
+    "w3": "ffn_up",
+    "norm": "output_norm",
+}
 
 
 class Transformer(nn.Module):
@@ -115,20 +170,49 @@ class Transformer(nn.Module):
     def __init__(self, config):
         super().__init__()
         self.embedding = nn.Embedding(config.vocab_size, config.dim)
-        self.position = POSITIONS[config.position](config)
-        self.layers = nn.ModuleList(Layer(config) for _ in range(config.n_layers))
+        self.layers = nn.ModuleList(Layer(config, number) for number in range(config.n_layers))
         self.norm = nn.RMSNorm(config.dim, config.norm_eps)
+        for kind in set(config.positions):
+            schemes = [layer.position for name, layer in zip(config.positions, self.layers) if name == kind]
+            share(schemes, SCHEMES[kind].shared)
+        self.unit = config.unit
+        self.begin(config)
+
+    @torch.no_grad()
+    def begin(self, config):
         for name, weight in self.named_parameters():
-            if weight.dim() == 2:
+            if weight.dim() == 2 and ".position." not in name:
                 # What adds to the residual stream starts smaller the more layers add to it (GPT-2).
                 adds_to_residual = name.endswith(("wo.weight", "w2.weight"))
-                nn.init.normal_(weight, std=0.02 / math.sqrt(2 * config.n_layers) if adds_to_residual else 0.02)
+                nn.init.normal_(weight, std=SPREAD / math.sqrt(2 * config.n_layers) if adds_to_residual else SPREAD)
+        for layer in self.layers:
+            layer.position.begin()
 
     def forward(self, ids):  # (b, t) -> logits (b, t, vocab_size)
         x = self.embedding(ids)
+        added = self.layers[0].position.added_embedding()
+        if added is not None:
+            x = x + added
         for layer in self.layers:
-            x = layer(x, self.position)
+            x = layer(x)
         return F.linear(self.norm(x), self.embedding.weight)
+
+    @torch.no_grad()
+    def constrain(self):
+        for layer in self.layers:
+            layer.position.constrain()
+
+    def tensors(self):
+        """(name, weight) of the GGUF file. All that enters the residual stream leaves our unit; the last norm makes up
+        for it in the output projection."""
+        scales = {"embedding": 1 / self.unit, "wo": 1 / self.unit, "w2": 1 / self.unit, "norm": self.unit}
+        for name, weight in self.named_parameters():
+            parts = name.split(".")
+            if ".position." in name and parts[3] in self.layers[int(parts[1])].position.shared:
+                yield ".".join(parts[3:]), weight
+            else:
+                renamed = (GGUF_NAMES.get(part, part) for part in parts)
+                yield ".".join(filter(None, renamed)), weight * scales.get(parts[-2], 1)
 
 
 # --- Training ---------------------------------------------------------------------------------------------------------
@@ -172,10 +256,12 @@ class Windows:
 
 
 def optimizers_for(model, learning_rate):
-    """Muon (Jordan et al. 2024) for the matrices of the layers, AdamW for the rest; no decay of norms."""
-    matrices = [weight for weight in model.layers.parameters() if weight.dim() == 2]
-    norms = [weight for weight in model.parameters() if weight.dim() == 1]
-    groups = [{"params": model.embedding.parameters()}, {"params": norms, "weight_decay": 0.0}]
+    """Muon (Jordan et al. 2024) for the matrices of the layers, AdamW for the rest; no decay of norms and of the tables
+    of position schemes."""
+    tables = {weight for layer in model.layers for weight in layer.position.tables()}
+    matrices = [weight for weight in model.layers.parameters() if weight.dim() == 2 and weight not in tables]
+    undecayed = [weight for weight in model.parameters() if weight.dim() == 1 or weight in tables]
+    groups = [{"params": model.embedding.parameters()}, {"params": undecayed, "weight_decay": 0.0}]
     return [
         # An update as large as AdamW's, so that one learning rate serves both.
         torch.optim.Muon(matrices, lr=learning_rate, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
@@ -207,12 +293,15 @@ def train(options):
     step, trained_seconds = 0, 0.0
     rows = []  # of loss.csv
     checkpoint = None
-    config = Config(vocab_size=len(vocab))
+    shape = {name: getattr(options, name) for name in SHAPE_OPTIONS if hasattr(options, name)}
+    config = Config(vocab_size=len(vocab), **shape)
     if checkpoint_path.exists():
         checkpoint = torch.load(checkpoint_path, map_location=device, weights_only=True)
         if checkpoint["tokenizer_json"] != tokenizer_json:
             raise SystemExit(f"{checkpoint_path}: was trained with another tokenizer than {options.corpus_dir}")
         config = Config(**checkpoint["config"])
+        if any(getattr(config, name) != value for name, value in shape.items()):
+            raise SystemExit(f"{checkpoint_path}: was begun as {config}")
         step, trained_seconds, rows = checkpoint["step"], checkpoint["seconds"], checkpoint["rows"]
 
     torch.manual_seed(options.seed)
@@ -280,6 +369,7 @@ def train(options):
                 group["lr"] = learning_rate
             optimizer.step()
             optimizer.zero_grad()
+        model.constrain()
         train_loss += loss.detach()
         n_losses += 1
         step += 1
@@ -311,23 +401,13 @@ def write_csv(path, rows):
 # --- Export ---------------------------------------------------------------------------------------------------------
 
 
-def tensor_names(config):
-    """Our name -> GGUF's, in the order of the file."""
-    yield "embedding.weight", "token_embd.weight"
-    for i in range(config.n_layers):
-        for ours, theirs in (
-            ("attention_norm", "attn_norm"),
-            ("attention.wq", "attn_q"),
-            ("attention.wk", "attn_k"),
-            ("attention.wv", "attn_v"),
-            ("attention.wo", "attn_output"),
-            ("ffn_norm", "ffn_norm"),
-            ("ffn.w1", "ffn_gate"),
-            ("ffn.w2", "ffn_down"),
-            ("ffn.w3", "ffn_up"),
-        ):
-            yield f"layers.{i}.{ours}.weight", f"blk.{i}.{theirs}.weight"
-    yield "norm.weight", "output_norm.weight"
+BLOCK = 32  # numbers that Q8_0 stores together
+
+
+def fills_blocks(name, weight):
+    """Whether it is a matrix worth a type of fewer bits. What it is not: vectors, and small tables of schemes."""
+    n_rows, n_columns = weight.shape if weight.ndim == 2 else (1, 1)
+    return n_columns % BLOCK == 0 and (n_rows % BLOCK == 0 or name == "token_embd.weight")
 
 
 def export(options):
@@ -335,24 +415,17 @@ def export(options):
 
     checkpoint = torch.load(options.run_dir / "checkpoint.pt", map_location="cpu", weights_only=True)
     config = Config(**checkpoint["config"])
+    model = Transformer(config)
+    model.load_state_dict(checkpoint["model"])
     tokens, merges = vocabulary(checkpoint["tokenizer_json"])
     matrix_type = gguf.GGMLQuantizationType[options.type.upper()]
     file_type = {"f32": "ALL_F32", "f16": "MOSTLY_F16", "q8_0": "MOSTLY_Q8_0"}[options.type]
 
-    writer = gguf.GGUFWriter(options.out, "llama")
+    writer = gguf.GGUFWriter(options.out, config.architecture)
     writer.add_name(options.out.stem)
     writer.add_file_type(gguf.LlamaFileType[file_type])
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
-    writer.add_vocab_size(config.vocab_size)
-    writer.add_context_length(config.seq_len)
-    writer.add_embedding_length(config.dim)
-    writer.add_feed_forward_length(config.hidden_dim)
-    writer.add_block_count(config.n_layers)
-    writer.add_head_count(config.n_heads)
-    writer.add_head_count_kv(config.n_kv_heads)
-    writer.add_layer_norm_rms_eps(config.norm_eps)
-    writer.add_rope_dimension_count(config.head_dim)
-    writer.add_rope_freq_base(config.rope_base)
+    add_keys(writer, config.architecture, config.keys)
 
     end_of_text = tokens.index(END_OF_TEXT)
     token_types = [gguf.TokenType.NORMAL] * len(tokens)
@@ -367,10 +440,9 @@ def export(options):
     writer.add_add_bos_token(True)
     writer.add_add_eos_token(False)
 
-    for ours, theirs in tensor_names(config):
-        weight = checkpoint["model"][ours].float().numpy()
-        tensor_type = matrix_type if weight.ndim == 2 else gguf.GGMLQuantizationType.F32
-        writer.add_tensor(theirs, gguf.quantize(weight, tensor_type), raw_dtype=tensor_type)
+    for name, weight in model.tensors():
+        tensor_type = matrix_type if fills_blocks(name, weight) else gguf.GGMLQuantizationType.F32
+        writer.add_tensor(name, gguf.quantize(weight.detach().numpy(), tensor_type), raw_dtype=tensor_type)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -378,7 +450,11 @@ def export(options):
     print(f"{options.out}: {options.out.stat().st_size / 1e6:.2f} MB, from step {checkpoint['step']}")
 
 
-def main():
+# What a model can be told to be, with the defaults of Config.
+SHAPE_OPTIONS = {field.name: field for field in dataclasses.fields(Config) if field.name != "vocab_size"}
+
+
+def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
 
@@ -393,6 +469,12 @@ def main():
     command.add_argument("--eval-every", type=int, default=250, help="steps, %(default)s unless told")
     command.add_argument("--valid-windows", type=int, default=128, help="of an evaluation, %(default)s unless told")
     command.add_argument("--seed", type=int, default=1)
+    shape = command.add_argument_group("shape of the model; when it goes on from a checkpoint, that of the checkpoint")
+    for name, field in SHAPE_OPTIONS.items():
+        shape.add_argument(
+            f"--{name.replace('_', '-')}", type=field.type, default=argparse.SUPPRESS,
+            metavar="VALUE", help=f"{field.default} unless told",
+        )
 
     command = commands.add_parser("export")
     command.set_defaults(run=export)
@@ -400,7 +482,7 @@ def main():
     command.add_argument("out", type=Path)
     command.add_argument("--type", choices=("q8_0", "f16", "f32"), default="q8_0", help="of the matrices")
 
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.run is train and options.minutes == options.steps == math.inf:
         parser.error("train: give --minutes or --steps")
     options.run(options)
