@@ -7,6 +7,7 @@ endif
 BUILD ?= build
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 60
+ENDURANCE_TOKENS ?= 1000000
 OPTIMIZE ?= -O3
 SANITIZE ?=
 SANITIZE_KERNELS ?= $(SANITIZE)
@@ -39,7 +40,8 @@ PROGRAM := $(if $(filter build,$(BUILD)),longhand,$(BUILD)/longhand)
 
 # The tests link the library and the commands; a cross-built runner leaves out the commands and what
 # takes minutes on an emulator.
-TESTS := $(filter-out tests/logits.c tests/fuzz/%,$(wildcard tests/*.c tests/*/*.c tests/*/*/*.c))
+TESTS := $(filter-out tests/logits.c tests/endurance%.c tests/fuzz/%, \
+             $(wildcard tests/*.c tests/*/*.c tests/*/*/*.c))
 SLOW := $(wildcard $(addprefix tests/*/test_,forward.c stories.c tokenizer.c pretokenize.c))
 TESTS := $(if $(CROSS),$(filter-out tests/program.c tests/commands/% $(SLOW),$(TESTS)),$(TESTS))
 SUITES := $(patsubst test_%.c,%,$(filter test_%,$(notdir $(TESTS))))
@@ -49,7 +51,7 @@ TEST_WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
 .PHONY: all demo check check-native check-aarch64 asan ubsan fuzz run-fuzzers bench format lint \
-        install uninstall clean help FORCE $(FUZZERS:%=%.run)
+        endurance install uninstall clean help FORCE $(FUZZERS:%=%.run)
 .SECONDARY:
 
 all: $(PROGRAM) ## build ./longhand (the default)
@@ -84,6 +86,8 @@ $(TEST_OBJECTS): $(BUILD)/tests/suites.list
 $(BUILD)/run_tests: $(TEST_OBJECTS) $(if $(CROSS),,$(COMMAND_OBJECTS)) $(LIBRARY)
 	$(call say,link $@) $(LINK) $(TEST_WRAP) $^ $(TEST_LIBS) $(LIBS) -o $@
 $(BUILD)/logits: $(BUILD)/tests/logits.o $(LIBRARY)
+	$(call say,link $@) $(LINK) $^ $(LIBS) -o $@
+$(BUILD)/endurance: $(call objects,$(wildcard tests/endurance*.c)) $(LIBRARY)
 	$(call say,link $@) $(LINK) $^ $(LIBS) -o $@
 $(BUILD)/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(LIBRARY)
 	$(call say,link $@) $(LINK) -fsanitize=fuzzer $^ $(LIBS) -o $@
@@ -132,6 +136,16 @@ $(FUZZERS:%=%.run): %.run: %
 	$< -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -verbosity=0 \
 	    -print_final_stats=1 -artifact_prefix=$(BUILD)/ $*.corpus \
 	    $(wildcard tests/fuzz/$(notdir $*).seeds) $(if $(filter %fuzz_model,$*),tests/data/positions)
+
+# Texts without end: both models, even where one of them breaks a bound.
+STORIES := $(or $(LONGHAND_SHARED),../shared)/data/stories260K/stories260K.bin
+ENDURANCE_CSV := $(BUILD)/endurance.csv
+endurance: $(BUILD)/endurance ## generate and score ENDURANCE_TOKENS (1000000) with sinks
+	@rm -f $(ENDURANCE_CSV)
+	@tokens=$(ENDURANCE_TOKENS); broken=0; \
+	$< $(STORIES) $$tokens $$tokens --csv $(ENDURANCE_CSV) || broken=1; \
+	$< models/longhand.gguf $$((tokens / 10)) $$tokens --csv $(ENDURANCE_CSV) || broken=1; \
+	exit $$broken
 
 bench: all ## measure prompt and generation speed of the model that ships
 	./longhand bench
