@@ -1,55 +1,41 @@
 /* attention: see attention.h.
  *
- * One item of work is a key-value head and a few queries that read it: the heads of its group, of
- * one or more neighbouring tokens. Segment by segment (model/context.h) they pass over the cache
- * once, block by block, newest first, each keeping a running maximum and sum (Milakov & Gimelshein
- * 2018, arXiv:1805.02867), so scores never leave the first-level cache. A query's blocks come in
- * the same order and sizes whatever the batch, so batches change no bit. */
+ * The keys of a query come in parts (model/attend.h), newest first, and each part's softmax is
+ * merged into the whole in that order. A prompt's items take their parts one after the other. A
+ * single token has few items, and its parts are shared out: computed apart, then merged in the same
+ * order, so that neither the number of threads nor the batch changes a bit. */
 #include "model/attention.h"
 
 #include <math.h>
 #include <string.h>
 
 #include "kernels/parallel.h"
-#include "model/query.h"
-#include "model/turning.h"
+#include "model/attend.h"
+
+enum { SPLIT_TOKENS = 4 /* more have items enough for all threads */ };
+
+/* The softmax of one query over all parts so far. */
+struct total {
+    float max;
+    float sum;
+    float *out; /* (head_dim) */
+};
 
 struct task {
-    struct session *session;
-    const struct layer *layer;
-    int layer_index;
+    const struct session *session;
+    int layer;
     int first; /* token of the batch */
     int n;
     int heads_per_item; /* query heads of one group that an item takes */
     int tokens_per_item;
     int items_per_token; /* along the heads */
-};
-
-/* What a thread computes at a time. */
-struct item {
-    const struct task *task;
-    const struct position *position;
-    const struct kernels *k;
-    size_t dim;
-    int kv_head;
-    int m;
-    struct query queries[QUERIES_MAX];
-    float *scores;  /* (QUERIES_MAX, CACHE_BLOCK) */
-    float *keys;    /* (head_dim, CACHE_BLOCK) unpacked */
-    float *raw;     /* the same, before they are turned */
-    float *table;   /* of turning */
-    float *vectors; /* the queries' */
+    int n_items;
+    int n_parts; /* of an item at most, where parts are shared out */
 };
 
 size_t attention_scratch(const struct model *model)
 {
-    size_t dim = (size_t)model->config.head_dim;
-    size_t table = 0;
-    for (int i = 0; i < model->n_positions; i++) {
-        size_t size = turning_table_size(&model->positions[i]);
-        table = size > table ? size : table;
-    }
-    return QUERIES_MAX * (query_floats(model) + CACHE_BLOCK) + 2 * dim * CACHE_BLOCK + table;
+    return attend_scratch(model) + QUERIES_MAX * (size_t)model->config.head_dim;
 }
 
 int attention_strip(const struct session *session, int layer, int form)
@@ -79,220 +65,201 @@ float *attention_key_turns(const struct session *session, const struct position 
     return session->activations.key_turns + row * (size_t)session->model->config.head_dim;
 }
 
-/* Lanes [begin, end) of a block's keys, in *format. */
-static const void *read_keys(const struct item *item, int form, int64_t block, size_t begin,
-                             size_t end, enum format *format)
+static struct task make_task(const struct session *session, int layer, int first, int n)
 {
-    const struct session *session = item->task->session;
-    const struct position *p = item->position;
-    int layer = item->task->layer_index;
-    int strip = attention_strip(session, layer, form);
-    bool unpack = p->follows_length || p->vector_heads[VECTORS_KEY] > 0;
-    const void *keys = cache_read(&session->cache, item->k, layer, strip, block, item->kv_head, end,
-                                  p->follows_length ? item->raw : item->keys, format);
-    if (p->follows_length)
-        turning_keys(p, item->k, item->table, keys, *format, begin, end, item->keys);
-    else if (unpack && *format == FORMAT_F16)
-        for (size_t d = 0; d < item->dim; d++)
-            item->k->f32_from_f16((const uint16_t *)keys + d * CACHE_BLOCK, CACHE_BLOCK,
-                                  item->keys + d * CACHE_BLOCK);
-    else
-        return keys;
-    *format = FORMAT_F32;
-    return item->keys;
+    const struct config *c = &session->model->config;
+    int group = c->n_heads / c->n_kv_heads;
+    struct task task = {.session = session, .layer = layer, .first = first, .n = n};
+    task.heads_per_item = group < QUERIES_MAX ? group : QUERIES_MAX;
+    /* Keys are turned for one token at a time. */
+    task.tokens_per_item = session->model->layers[layer].position->follows_length
+                               ? 1
+                               : QUERIES_MAX / task.heads_per_item;
+    task.items_per_token =
+        c->n_kv_heads * ((group + task.heads_per_item - 1) / task.heads_per_item);
+    task.n_items = task.items_per_token * ((n + task.tokens_per_item - 1) / task.tokens_per_item);
+    return task;
 }
 
-/* Calls table_add_scores, or with weights table_add_values, for every run of keys [begin, end) of a
- * block that starts at `start`. */
-static void add_by_distance(const struct item *item, struct query *query, int s, int64_t start,
-                            size_t begin, size_t end, const float *keys, float *scores, bool values)
+/* The query heads and tokens that an item takes. */
+struct extent {
+    int head;
+    int heads;
+    int token;
+    int tokens;
+};
+
+static struct extent extent_of(const struct task *task, int index)
 {
-    const struct session *session = item->task->session;
-    const struct position *p = item->position;
-    const struct segment *segment = &query->segments[s];
-    const struct position_table *table = &session->tables[p - session->model->positions];
-    while (begin < end) {
-        int64_t j = start + (int64_t)begin;
-        int64_t n;
-        struct run run = {.head = query->head, .place = (double)session->origin + segment->place};
-        context_run(&session->context, segment->form, j, (int64_t)(end - begin), &run.step, &n);
-        run.distance = segment->place - context_key_place(&session->context, segment->form, j);
-        run.n = (int)n;
-        if (values)
-            table_add_values(table, p, item->k, &run, scores + begin, query->out);
-        else
-            table_add_scores(table, p, item->k, &run, query->relative, keys ? keys + begin : NULL,
-                             scores + begin);
-        begin += (size_t)n;
-    }
+    const struct config *c = &task->session->model->config;
+    int group = c->n_heads / c->n_kv_heads;
+    int splits = task->items_per_token / c->n_kv_heads; /* of a group */
+    int kv_head = index % task->items_per_token / splits;
+    int head = kv_head * group + index % splits * task->heads_per_item;
+    int token = index / task->items_per_token * task->tokens_per_item;
+    int heads_left = (kv_head + 1) * group - head;
+    int tokens_left = task->n - token;
+    return (struct extent){
+        .head = head,
+        .heads = heads_left < task->heads_per_item ? heads_left : task->heads_per_item,
+        .token = task->first + token,
+        .tokens = tokens_left < task->tokens_per_item ? tokens_left : task->tokens_per_item,
+    };
 }
 
-/* Folds the scores of lanes [first, last) of a block into the query's softmax; they become weights,
- * those that the query does not see zero. */
-static void fold(const struct item *item, struct query *query, int s, int64_t start, size_t first,
-                 size_t last, const float *keys, float *scores)
+static void open_item(const struct task *task, int index, struct item *item, float *scratch)
 {
-    const struct kernels *k = item->k;
-    const struct position *p = item->position;
-    size_t begin;
-    size_t end;
-    query_visible(query, s, start, &begin, &end);
-    if (begin >= end) {
-        memset(scores + first, 0, (last - first) * sizeof *scores);
+    struct extent e = extent_of(task, index);
+    attend_open(item, task->session, task->layer, e.head, e.heads, e.token, e.tokens, scratch);
+}
+
+static void merge(const struct kernels *k, struct total *total, float max, float sum,
+                  const float *out, size_t n)
+{
+    if (sum == 0) /* a part of which this query sees nothing */
         return;
-    }
-    if (p->scheme->bias || p->scheme->add_bias || p->scheme->vectors)
-        add_by_distance(item, query, s, start, begin, end, keys, scores, false);
-    if (p->scheme->add_content)
-        p->scheme->add_content(p, query->row, &query->state, (int)(end - begin), scores + begin);
-    float max = k->max(scores + begin, end - begin);
-    if (max > query->max) {
-        float shrink = expf(query->max - max);
-        k->scale(query->out, item->dim, shrink);
-        query->sum *= shrink;
-        query->max = max;
-    }
-    query->sum += k->exp_sum(scores + begin, end - begin, query->max);
-    if (p->vector_heads[VECTORS_VALUE] > 0)
-        add_by_distance(item, query, s, start, begin, end, NULL, scores, true);
-    memset(scores + first, 0, (begin - first) * sizeof *scores);
-    memset(scores + end, 0, (last - end) * sizeof *scores);
+    float largest = max > total->max ? max : total->max;
+    float keep = total->sum > 0 ? expf(total->max - largest) : 0;
+    float add = expf(max - largest);
+    k->scale(total->out, n, keep);
+    for (size_t d = 0; d < n; d++)
+        total->out[d] += add * out[d];
+    total->sum = total->sum * keep + add * sum;
+    total->max = largest;
 }
 
-/* All queries over the keys that segment s of any of them has in one block. */
-static void attend_block(struct item *item, int s, int64_t block)
+/* The results of an item's queries, token by token, head by head. */
+static void finish(const struct task *task, struct extent e, struct total *totals)
 {
-    const struct session *session = item->task->session;
-    int layer = item->task->layer_index;
-    int64_t start = block * CACHE_BLOCK;
-    size_t first = CACHE_BLOCK;
-    size_t last = 0;
-    const float *q[QUERIES_MAX];
-    float *out[QUERIES_MAX];
-    for (int i = 0; i < item->m; i++) {
-        size_t begin;
-        size_t end;
-        query_visible(&item->queries[i], s, start, &begin, &end);
-        first = begin < end && begin < first ? begin : first;
-        last = begin < end && end > last ? end : last;
-        q[i] = query_for_block(&item->queries[i], s, start);
-        out[i] = item->queries[i].out;
-    }
-    if (first >= last)
-        return;
-    enum format format;
-    enum { LANES = 16 };
-    size_t aligned = first / LANES * LANES; /* whole lanes up to the end of a block are there */
-    const void *keys =
-        read_keys(item, item->queries[0].segments[s].form, block, aligned, last, &format);
-    item->k->attend_scores(item->scores + aligned, CACHE_BLOCK, q, item->m,
-                           (const uint8_t *)keys +
-                               aligned * (size_t)format_info[format].block_bytes,
-                           CACHE_BLOCK, format, last - aligned, item->dim);
-    for (int i = 0; i < item->m; i++)
-        fold(item, &item->queries[i], s, start, first, last, format == FORMAT_F32 ? keys : NULL,
-             item->scores + i * CACHE_BLOCK);
-    const void *values = cache_read(&session->cache, item->k, layer, STRIP_VALUES, block,
-                                    item->kv_head, last, item->raw, &format);
-    item->k->attend_values(out, item->scores + first, CACHE_BLOCK, item->m,
-                           (const uint8_t *)values +
-                               first * item->dim * (size_t)format_info[format].block_bytes,
-                           format, last - first, item->dim);
-}
-
-static void attend_segment(struct item *item, int s)
-{
-    int64_t begin = INT64_MAX;
-    int64_t end = 0;
-    for (int i = 0; i < item->m; i++) {
-        const struct segment *segment = &item->queries[i].segments[s];
-        if (segment->begin < segment->end) {
-            begin = segment->begin < begin ? segment->begin : begin;
-            end = segment->end > end ? segment->end : end;
-        }
-    }
-    if (begin >= end)
-        return;
-    for (int i = 0; i < item->m; i++)
-        query_turn(&item->queries[i], s);
-    for (int64_t block = (end - 1) / CACHE_BLOCK; block >= begin / CACHE_BLOCK; block--)
-        attend_block(item, s, block);
-}
-
-static void attend_item(const struct task *task, int kv_head, int head0, int token0, int tokens,
-                        float *scratch)
-{
-    struct session *session = task->session;
-    const struct model *model = session->model;
-    const struct config *c = &model->config;
+    const struct session *session = task->session;
+    const struct config *c = &session->model->config;
     size_t dim = (size_t)c->head_dim;
-    size_t part = query_floats(model);
-    int group_end = (kv_head + 1) * (c->n_heads / c->n_kv_heads);
-    int heads = group_end - head0 < task->heads_per_item ? group_end - head0 : task->heads_per_item;
-    struct item item = {.task = task,
-                        .position = task->layer->position,
-                        .k = &model->kernels,
-                        .dim = dim,
-                        .kv_head = kv_head,
-                        .scores = scratch,
-                        .keys = scratch + QUERIES_MAX * CACHE_BLOCK};
-    item.raw = item.keys + dim * CACHE_BLOCK;
-    item.vectors = item.raw + dim * CACHE_BLOCK;
-    item.table = item.vectors + QUERIES_MAX * part;
-    for (int t = token0; t < token0 + tokens; t++)
-        for (int head = head0; head < head0 + heads; head++, item.m++)
-            query_open(&item.queries[item.m], session, task->layer_index, head, t,
-                       item.vectors + (size_t)item.m * part);
-    if (item.position->follows_length)
-        turning_table(item.position, session_length(session, item.position, item.queries[0].at),
-                      item.table);
-    for (int s = context_n_segments(&session->context) - 1; s >= 0; s--)
-        attend_segment(&item, s);
-    for (int i = 0; i < item.m; i++) {
-        struct query *query = &item.queries[i];
-        item.k->scale(query->out, dim, 1 / query->sum);
-        memcpy(session->activations.heads +
-                   ((size_t)query->token * (size_t)c->n_heads + (size_t)query->head) * dim,
-               query->out, dim * sizeof *query->out);
+    for (int i = 0; i < e.tokens * e.heads; i++) {
+        size_t row =
+            (size_t)(e.token + i / e.heads) * (size_t)c->n_heads + (size_t)(e.head + i % e.heads);
+        session->model->kernels.scale(totals[i].out, dim, 1 / totals[i].sum);
+        memcpy(session->activations.heads + row * dim, totals[i].out, dim * sizeof(float));
     }
 }
 
+static void open_totals(struct total totals[QUERIES_MAX], size_t dim, float *memory)
+{
+    for (int i = 0; i < QUERIES_MAX; i++)
+        totals[i] = (struct total){-INFINITY, 0, memory + (size_t)i * dim};
+    memset(memory, 0, QUERIES_MAX * dim * sizeof *memory);
+}
+
+static float *thread_memory(const struct task *task, int thread)
+{
+    const struct activations *a = &task->session->activations;
+    return a->thread + (size_t)thread * a->thread_floats;
+}
+
+/* Items [begin, end), part after part. */
 static void items_body(void *context, int begin, int end, int thread)
 {
     const struct task *task = context;
-    struct session *session = task->session;
-    const struct config *c = &session->model->config;
-    int group = c->n_heads / c->n_kv_heads;
-    int splits = task->items_per_token / c->n_kv_heads; /* of a group */
-    float *scratch =
-        session->activations.thread + (size_t)thread * session->activations.thread_floats;
-    for (int item = begin; item < end; item++) {
-        int kv_head = item % task->items_per_token / splits;
-        int head0 = kv_head * group + item % splits * task->heads_per_item;
-        int token = item / task->items_per_token * task->tokens_per_item;
-        int tokens =
-            task->n - token < task->tokens_per_item ? task->n - token : task->tokens_per_item;
-        attend_item(task, kv_head, head0, task->first + token, tokens, scratch);
+    float *scratch = thread_memory(task, thread);
+    struct item item;
+    struct total totals[QUERIES_MAX];
+    struct part part;
+    for (int index = begin; index < end; index++) {
+        open_item(task, index, &item, scratch);
+        open_totals(totals, item.dim, scratch + attend_scratch(task->session->model));
+        for (int64_t p = 0; attend_find_part(&item, p, &part); p++) {
+            attend_part(&item, &part);
+            for (int i = 0; i < item.m; i++)
+                merge(item.k, &totals[i], item.queries[i].max, item.queries[i].sum,
+                      item.queries[i].out, item.dim);
+        }
+        finish(task, extent_of(task, index), totals);
     }
+}
+
+/* Where query i of a part leaves its maximum, its sum and its values. */
+static float *left_by(const struct task *task, int index, int p, int i)
+{
+    size_t row = ((size_t)index * (size_t)task->n_parts + (size_t)p) * QUERIES_MAX + (size_t)i;
+    return task->session->parts + row * ((size_t)task->session->model->config.head_dim + 2);
+}
+
+/* Parts of items: number u is part u % n_parts of item u / n_parts. */
+static void parts_body(void *context, int begin, int end, int thread)
+{
+    const struct task *task = context;
+    struct item item;
+    struct part part;
+    for (int u = begin; u < end; u++) {
+        int index = u / task->n_parts;
+        int p = u % task->n_parts;
+        open_item(task, index, &item, thread_memory(task, thread));
+        bool found = attend_find_part(&item, p, &part);
+        if (found)
+            attend_part(&item, &part);
+        for (int i = 0; i < item.m; i++) {
+            float *left = left_by(task, index, p, i);
+            left[0] = item.queries[i].max;
+            left[1] = found ? item.queries[i].sum : 0;
+            memcpy(left + 2, item.queries[i].out, item.dim * sizeof *left);
+        }
+    }
+}
+
+static void merge_body(void *context, int begin, int end, int thread)
+{
+    const struct task *task = context;
+    const struct model *model = task->session->model;
+    size_t dim = (size_t)model->config.head_dim;
+    struct total totals[QUERIES_MAX];
+    for (int index = begin; index < end; index++) {
+        struct extent e = extent_of(task, index);
+        open_totals(totals, dim, thread_memory(task, thread));
+        for (int p = 0; p < task->n_parts; p++)
+            for (int i = 0; i < e.tokens * e.heads; i++) {
+                const float *left = left_by(task, index, p, i);
+                merge(&model->kernels, &totals[i], left[0], left[1], left + 2, dim);
+            }
+        finish(task, e, totals);
+    }
+}
+
+/* Floats of session->parts to share out the parts of few items; 0: they are not shared out. */
+static size_t shared_floats(const struct task *task)
+{
+    const struct session *session = task->session;
+    if (task->n > SPLIT_TOKENS || task->n_items >= 4 * parallel_threads())
+        return 0;
+    size_t parts = (size_t)attend_count_parts(session, task->layer, task->first, task->n);
+    return (size_t)task->n_items * parts * QUERIES_MAX *
+           ((size_t)session->model->config.head_dim + 2);
+}
+
+size_t attention_parts(const struct session *session, int n)
+{
+    size_t most = 0;
+    for (int l = 0; l < session->model->config.n_layers; l++) {
+        struct task task = make_task(session, l, 0, n);
+        size_t floats = shared_floats(&task);
+        most = floats > most ? floats : most;
+    }
+    return most;
 }
 
 void attention(struct session *session, int layer, int first, int n)
 {
-    const struct config *c = &session->model->config;
-    struct task task = {.session = session,
-                        .layer = &session->model->layers[layer],
-                        .layer_index = layer,
-                        .first = first,
-                        .n = n};
-    int group = c->n_heads / c->n_kv_heads;
-    task.heads_per_item = group < QUERIES_MAX ? group : QUERIES_MAX;
-    /* Keys are turned for one token at a time. */
-    task.tokens_per_item =
-        task.layer->position->follows_length ? 1 : QUERIES_MAX / task.heads_per_item;
-    task.items_per_token =
-        c->n_kv_heads * ((group + task.heads_per_item - 1) / task.heads_per_item);
-    int items = task.items_per_token * ((n + task.tokens_per_item - 1) / task.tokens_per_item);
     enum { SMALL_WORK = 1 << 16 };
+    const struct config *c = &session->model->config;
+    struct task task = make_task(session, layer, first, n);
     int64_t work = (session->position + first + n) * c->head_dim * c->n_heads * n;
-    parallel_for(items, work < SMALL_WORK ? items : 1, items_body, &task);
+    bool alone = work < SMALL_WORK;
+    size_t floats = alone ? 0 : shared_floats(&task);
+    if (floats > 0 && floats <= session->parts_floats) {
+        task.n_parts = (int)attend_count_parts(session, layer, first, n);
+        if (task.n_parts > 1) {
+            parallel_for(task.n_items * task.n_parts, 1, parts_body, &task);
+            parallel_for(task.n_items, task.n_items, merge_body, &task);
+            return;
+        }
+    }
+    parallel_for(task.n_items, alone ? task.n_items : 1, items_body, &task);
 }

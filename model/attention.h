@@ -7,6 +7,9 @@
 /* Floats of scratch that one thread needs. */
 size_t attention_scratch(const struct model *model);
 
+/* Floats of session->parts that the next n tokens need. */
+size_t attention_parts(const struct session *session, int n);
+
 /* Tokens first..first+n-1 of the batch, whose queries (not rotated) lie in activations.qkv and
  * whose keys and values (and all earlier ones that they see) are in the cache; the result goes to
  * activations.heads. */

@@ -142,6 +142,7 @@ void session_close(struct session *session)
     cache_close(&session->cache);
     workspace_free(&session->workspace);
     free(session->activations.x);
+    free(session->parts);
     free(session->history);
     free(session->logits);
     *session = (struct session){0};
@@ -189,6 +190,21 @@ static int reserve_tables(struct session *session, int64_t n, struct error *err)
     return 0;
 }
 
+static int reserve_parts(struct session *session, int n, struct error *err)
+{
+    size_t floats = attention_parts(session, n);
+    if (floats <= session->parts_floats)
+        return 0;
+    floats += floats / 2; /* it grows with the text */
+    float *parts = size_alloc(floats, sizeof *parts);
+    if (!parts)
+        return error_memory(err, "parts of attention", floats * sizeof *parts);
+    free(session->parts);
+    session->parts = parts;
+    session->parts_floats = floats;
+    return 0;
+}
+
 static int make_room(struct session *session, int n, struct error *err)
 {
     const struct config *c = &session->model->config;
@@ -197,7 +213,7 @@ static int make_room(struct session *session, int n, struct error *err)
     cols = cols > c->hidden_dim ? cols : c->hidden_dim;
     if (activations_reserve(session, n, err) ||
         workspace_reserve(&session->workspace, n, cols, err) ||
-        reserve_tables(session, session->position + n, err))
+        reserve_tables(session, session->position + n, err) || reserve_parts(session, n, err))
         return -1;
     return cache_reserve(&session->cache, session->position + n, err);
 }
@@ -329,6 +345,7 @@ size_t session_bytes(const struct session *session)
     size_t bytes = cache_bytes(&session->cache) + session->activations.bytes +
                    workspace_bytes(&session->workspace) +
                    (size_t)session->model->config.vocab_size * sizeof *session->logits +
+                   session->parts_floats * sizeof *session->parts +
                    (size_t)session->history_capacity * sizeof *session->history;
     for (int i = 0; i < session->model->n_positions; i++)
         bytes += session->tables[i].bytes;

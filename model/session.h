@@ -56,6 +56,8 @@ struct session {
     struct activations activations;
     struct workspace workspace;
     struct position_table *tables; /* (n_positions) */
+    float *parts;                  /* (parts_floats) what parts of attention leave for each other */
+    size_t parts_floats;
     int32_t *history; /* (position) the tokens, where a switch of rotations reads them again */
     int64_t history_capacity;
     float *logits; /* (vocab_size) of the last token fed */

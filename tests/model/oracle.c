@@ -41,6 +41,13 @@ void oracle_open(struct oracle *oracle, const struct checkpoint *checkpoint)
     oracle->head_dim =
         (int)oracle_number(oracle, "attention.key_length", oracle->dim / oracle->n_heads);
     oracle->epsilon = oracle_number(oracle, "attention.layer_norm_rms_epsilon", 0);
+    oracle->rotated = (int)oracle_number(oracle, "rope.dimension_count", oracle->head_dim);
+    double base = oracle_number(oracle, "rope.freq_base", 1e4);
+    ck_assert_int_le(oracle->dim, 128);
+    for (int t = 0; t < oracle->rotated / 2; t++)
+        oracle->frequency[t] = pow(base, -2.0 * t / oracle->rotated);
+    for (int t = 0; t < oracle->dim / 2; t++)
+        oracle->wave[t] = pow(1e4, -2.0 * t / oracle->dim);
     oracle->vocab_size = (int)checkpoint_find(checkpoint, "token_embd.weight")->shape[1];
 }
 
@@ -196,11 +203,10 @@ double oracle_none(const struct oracle *o, const struct pair *p)
 /* <R(distance) q, k> over pairs (2t, 2t + 1), each shrunk by zeta^(distance / 512) for xPos. */
 static double rotated(const struct oracle *o, const struct pair *p, bool decays)
 {
-    int r = (int)oracle_number(o, "rope.dimension_count", o->head_dim);
-    double base = oracle_number(o, "rope.freq_base", 1e4);
+    int r = o->rotated;
     double sum = dot(p->q + r, p->k + r, o->head_dim - r);
     for (int t = 0; t < r / 2; t++) {
-        double angle = p->distance * pow(base, -2.0 * t / r);
+        double angle = p->distance * o->frequency[t];
         double a = p->q[2 * t] * cos(angle) - p->q[2 * t + 1] * sin(angle);
         double b = p->q[2 * t] * sin(angle) + p->q[2 * t + 1] * cos(angle);
         double zeta = (2.0 * t / r + 0.4) / 1.4;
@@ -270,7 +276,7 @@ double oracle_transformer_xl(const struct oracle *o, const struct pair *p)
     for (int d = 0; d < o->head_dim; d++, w += o->dim) {
         double r = 0;
         for (int t = 0; t < o->dim / 2; t++) {
-            double angle = distance * pow(1e4, -2.0 * t / o->dim);
+            double angle = distance * o->wave[t];
             r += (double)w[t] * sin(angle) + (double)w[o->dim / 2 + t] * cos(angle);
         }
         sum += (p->q[d] + (double)u[d]) * p->k[d] + (p->q[d] + (double)v[d]) * r;

@@ -12,6 +12,9 @@ struct oracle {
     const struct checkpoint *checkpoint;
     int n_layers, dim, hidden, n_heads, n_kv_heads, head_dim, vocab_size;
     double epsilon;
+    int rotated;          /* dimensions of a head that RoPE turns */
+    double frequency[64]; /* of its pairs */
+    double wave[64];      /* of Transformer-XL's sines */
 };
 
 /* A query, a key, and how far apart they are taken to be (not always a whole number). */

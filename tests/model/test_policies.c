@@ -195,7 +195,7 @@ static void check_tier(const struct fixture *fixture, const struct policy *polic
 START_TEST(test_oracle)
 {
     static int32_t ids[N];
-    parallel_set_threads(2);
+    parallel_set_threads(1);
     for (int p = 0; p < N_POLICIES; p++) {
         double *expected = NULL;
         for (int tier = 0; kernels_available(tier) && allowed(_i, &policies[p]); tier++) {
@@ -234,7 +234,7 @@ START_TEST(test_cutting)
     float *first = malloc(n * sizeof *first), *other = malloc(n * sizeof *other);
     for (int p = 0; p < N_POLICIES; p++) {
         for (size_t t = 0; allowed(_i, &policies[p]) && t < sizeof types / sizeof types[0]; t++) {
-            parallel_set_threads(1 + (int)t % 3);
+            parallel_set_threads(t == 1 ? 2 : 1);
             feed(&fixture, &policies[p], types[t], 0, whole, ids, first);
             feed(&fixture, &policies[p], types[t], 0, ones, ids, other);
             ck_assert_msg(memcmp(first, other, n * sizeof *first) == 0, "%s: one by one",
@@ -250,6 +250,53 @@ START_TEST(test_cutting)
 }
 END_TEST
 
+/* Past some thousand keys the parts of one token's keys are shared out over threads: the same bits
+ * as at once on the scalar tier, and for any number of threads on all. */
+START_TEST(test_shared_parts)
+{
+    static const struct policy *const long_ones[] = {&policies[0], &policies[8]};
+    static const int which[] = {1, 4, 6}; /* rotation, bias, relative vectors */
+    enum { LONG = 2100, LAST = 3 };
+    static int32_t ids[LONG];
+    for (int tier = 0; kernels_available(tier); tier++) {
+        struct fixture fixture;
+        fixture_open(&fixture, models[which[_i]].name, models[which[_i]].name,
+                     kernels_available(tier));
+        size_t vocab_size = (size_t)fixture.model.config.vocab_size;
+        for (int t = 0; t < LONG; t++)
+            ids[t] = fixture.ids[(t * 11 + t / 96) % fixture.n];
+        float *at_once = malloc(LONG * vocab_size * sizeof *at_once);
+        float *last[3];
+        for (size_t p = 0; p < 2; p++) {
+            struct error err;
+            struct session session;
+            struct session_options options = {.kv = FORMAT_F16};
+            ck_assert_int_eq(context_parse(&options.context, long_ones[p]->text, 0, &err), 0);
+            parallel_set_threads(2);
+            ck_assert_int_eq(session_open(&session, &fixture.model, &options, &err), 0);
+            ck_assert_int_eq(session_feed(&session, ids, LONG, at_once, &err), 0);
+            for (int threads = 1; threads <= 3; threads++) {
+                float *logits = malloc(LAST * vocab_size * sizeof *logits);
+                last[threads - 1] = logits;
+                parallel_set_threads(threads);
+                ck_assert_int_eq(session_truncate(&session, LONG - LAST, &err), 0);
+                for (int t = LONG - LAST; t < LONG; t++, logits += vocab_size)
+                    ck_assert_int_eq(session_feed(&session, ids + t, 1, logits, &err), 0);
+                ck_assert_mem_eq(last[threads - 1], last[0], LAST * vocab_size * sizeof(float));
+            }
+            session_close(&session);
+            if (tier == 0)
+                ck_assert_mem_eq(last[0], at_once + (LONG - LAST) * vocab_size,
+                                 LAST * vocab_size * sizeof(float));
+            for (int i = 0; i < 3; i++)
+                free(last[i]);
+        }
+        free(at_once);
+        fixture_close(&fixture);
+    }
+}
+END_TEST
+
 Suite *policies_suite(void)
 {
     Suite *suite = suite_create("policies");
@@ -257,6 +304,7 @@ Suite *policies_suite(void)
     tcase_set_timeout(tcase, 60);
     tcase_add_loop_test(tcase, test_oracle, 0, N_MODELS);
     tcase_add_loop_test(tcase, test_cutting, 0, N_MODELS);
+    tcase_add_loop_test(tcase, test_shared_parts, 0, 3);
     suite_add_tcase(suite, tcase);
     return suite;
 }

@@ -111,6 +111,7 @@ static void check_bytes(const struct session *session)
     void *const pointers[] = {
         session->activations.x, session->workspace.q,      session->workspace.scale,
         session->workspace.sum, session->workspace.thread, session->logits,
+        session->parts,
     };
     size_t bytes = 0, slack = 0;
     for (size_t i = 0; i < sizeof pointers / sizeof pointers[0]; i++)
