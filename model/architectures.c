@@ -94,8 +94,7 @@ static const struct architecture architectures[] = {
      .norm = NORM_RMS,
      .activation = ACTIVATION_SILU,
      .gated = true,
-     .alibi_max_bias = 8,
-     .position_keys = true},
+     .alibi_max_bias = 8},
 };
 
 const char *architectures_names(void)

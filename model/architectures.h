@@ -35,7 +35,7 @@ struct architecture {
     const char *name; /* general.architecture, and the prefix of its keys */
     enum norm_kind norm;
     enum activation activation;
-    enum position_kind position;
+    enum position_kind position; /* of layers that position.type does not name another for */
     enum rope_pairs rope_pairs;
     float alibi_max_bias;   /* where no key gives it; 0: the key is required */
     int global_interval;    /* every such layer sees all keys, whatever the window; 0: none do */
@@ -44,7 +44,6 @@ struct architecture {
                                gives it; 0: as the others */
     int unsaid_window;      /* where no key gives it, and only if the model was trained on texts */
     int unsaid_window_length; /* of this length */
-    bool position_keys;       /* longhand.position.type names the scheme of every layer */
     bool gated;               /* ffn_gate: activation(gate) * up */
     bool fused_gate;          /* ffn_up: rows of gate, then up */
     bool fused_qkv;           /* attn_qkv: rows of q, then k, then v */

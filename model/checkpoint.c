@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/size.h"
 #include "model/formats.h"
@@ -26,7 +27,8 @@ static const struct {
     const char *description;
 } strangers[] = {
     {0, "PK\3\4", "a ZIP archive or PyTorch checkpoint"},
-    {8, "{\"", "a safetensors file"},
+    {8, "{\"", "a safetensors file (name its directory instead)"},
+    {0, "{", "a JSON file (name the directory of the model instead)"},
     {0, "version https://git-lfs", "a Git LFS pointer: the file itself was not downloaded"},
     {0, "24ka", "a llama2.c export of version 1 or 2; only the legacy export is supported"},
     {0, "lmgg", "a GGML file from before GGUF"},
@@ -100,6 +102,37 @@ int checkpoint_add_file(struct checkpoint *checkpoint, const char *path, struct 
     paths[n - 1] = copy;
     checkpoint->n_files++;
     return 0;
+}
+
+/* A piece of memory that lives as long as its checkpoint. */
+struct checkpoint_block {
+    struct checkpoint_block *next;
+    max_align_t bytes[];
+};
+
+void *checkpoint_own(struct checkpoint *checkpoint, size_t n, size_t item, const char *what,
+                     struct error *err)
+{
+    size_t bytes = SIZE_MAX;
+    struct checkpoint_block *block = NULL;
+    if (size_mul(n, item, &bytes) && size_add(bytes, sizeof *block, &bytes))
+        block = malloc(bytes);
+    if (!block) {
+        error_memory(err, what, bytes);
+        return NULL;
+    }
+    block->next = checkpoint->owned;
+    checkpoint->owned = block;
+    return block->bytes;
+}
+
+static void free_blocks(struct checkpoint_block *block)
+{
+    while (block) {
+        struct checkpoint_block *next = block->next;
+        free(block);
+        block = next;
+    }
 }
 
 int checkpoint_reserve_tensors(struct checkpoint *checkpoint, size_t n, struct error *err)
@@ -219,6 +252,18 @@ int checkpoint_read(struct checkpoint *checkpoint, struct error *err)
     return refuse_stranger(checkpoint, err);
 }
 
+static int read_directory(struct checkpoint *checkpoint, struct error *err)
+{
+    return huggingface_read(checkpoint, err) != 0 ? -1 : index_tensors(checkpoint, err);
+}
+
+static int read_one_file(struct checkpoint *checkpoint, struct error *err)
+{
+    return checkpoint_add_file(checkpoint, checkpoint->path, err) != 0
+               ? -1
+               : checkpoint_read(checkpoint, err);
+}
+
 int checkpoint_open(struct checkpoint *checkpoint, const char *path, struct error *err)
 {
     *checkpoint = (struct checkpoint){0};
@@ -227,17 +272,20 @@ int checkpoint_open(struct checkpoint *checkpoint, const char *path, struct erro
     if (!checkpoint->path)
         return error_memory(err, "file name", length);
     memcpy(checkpoint->path, path, length);
-    if (checkpoint_add_file(checkpoint, path, err) == 0 && checkpoint_read(checkpoint, err) == 0)
-        return 0;
-    checkpoint_close(checkpoint);
-    return -1;
+    struct stat status;
+    int result = stat(path, &status) == 0 && S_ISDIR(status.st_mode)
+                     ? read_directory(checkpoint, err)
+                     : read_one_file(checkpoint, err);
+    if (result != 0)
+        checkpoint_close(checkpoint);
+    return result;
 }
 
 void checkpoint_close(struct checkpoint *checkpoint)
 {
     metadata_free(&checkpoint->metadata);
     free(checkpoint->tensors);
-    free(checkpoint->owned);
+    free_blocks(checkpoint->owned);
     for (int i = 0; i < checkpoint->n_files; i++) {
         file_close(&checkpoint->files[i]);
         free(checkpoint->paths[i]);

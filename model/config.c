@@ -109,7 +109,7 @@ static void read_scheme(struct keys *r, const struct config *config, int l,
     const char *names[POSITION_COUNT];
     for (int i = 0; i < POSITION_COUNT; i++)
         names[i] = position_name((enum position_kind)i);
-    int kind = POSITION_NONE;
+    int kind = (int)layer->position;
     keys_layer_choice(r, "position.type", names, POSITION_COUNT, l, config->n_layers, &kind);
     layer->position = (enum position_kind)kind;
     read_length(r, "attention.chunk_size", config, l, &layer->chunk);
@@ -134,8 +134,7 @@ static void read_layer(struct keys *r, const struct config *config, int l,
         .rope_scaling = true,
         .temperature_floor = 8192,
     };
-    if (architecture->position_keys)
-        read_scheme(r, config, l, layer);
+    read_scheme(r, config, l, layer);
     if (config->train_length == architecture->unsaid_window_length)
         layer->window = architecture->unsaid_window;
     read_length(r, "attention.sliding_window", config, l, &layer->window);
@@ -169,7 +168,7 @@ static int read_layers(struct keys *r, struct config *config)
 static int read_scales(struct keys *r, struct config *config)
 {
     const struct architecture *architecture = config->architecture;
-    double clip = 0, logit_scale = 1, cap = 0;
+    double clip = 0, logit_scale = 1, cap = 0, attention_scale = 0;
     keys_double(r, "attention.clamp_kqv", OPTIONAL, &clip);
     if (!r->failed && !(clip >= 0 && clip < 1e30))
         keys_refuse(r, "attention.clamp_kqv", clip, "0 (none) or more");
@@ -184,7 +183,11 @@ static int read_scales(struct keys *r, struct config *config)
             keys_refuse(r, caps[i], cap, "0 (none)");
     }
     if (config->n_layers == architecture->wide_layers)
-        config->attention_scale = (float)sqrt((double)config->n_heads / config->dim);
+        attention_scale = sqrt((double)config->n_heads / config->dim);
+    keys_double(r, "attention.scale", OPTIONAL, &attention_scale);
+    if (!r->failed && !(attention_scale >= 0 && attention_scale < 1e6))
+        keys_refuse(r, "attention.scale", attention_scale, "0 (by the size of a head) to 1e6");
+    config->attention_scale = (float)attention_scale;
     config->embedding_scale = architecture->embedding_scaled ? sqrtf((float)config->dim) : 1;
     config->logit_scale = (float)logit_scale;
     config->clip_qkv = (float)clip;

@@ -1,8 +1,8 @@
 /* formats: what checkpoint.c and the readers of the single file formats share; nobody else includes
  * it. A new format is one more file and one more row in checkpoint.c.
  *
- * A reader finds files[0] mapped and fills metadata, tensors, container and, where it must, owned.
- * It may leave the checkpoint half-built when it fails. */
+ * A reader finds files[0] mapped (that of a directory finds no files) and fills metadata, tensors,
+ * container and, where it must, owned. It may leave the checkpoint half-built when it fails. */
 #ifndef LONGHAND_MODEL_FORMATS_H
 #define LONGHAND_MODEL_FORMATS_H
 
@@ -10,6 +10,10 @@
 
 /* Appends a mapped file to files and paths. */
 int checkpoint_add_file(struct checkpoint *checkpoint, const char *path, struct error *err);
+
+/* Uninitialised memory for n items that lives as long as the checkpoint; NULL after filling err. */
+void *checkpoint_own(struct checkpoint *checkpoint, size_t n, size_t item, const char *what,
+                     struct error *err);
 
 /* Makes room for n more tensors; the caller has compared n with the size of its file. */
 int checkpoint_reserve_tensors(struct checkpoint *checkpoint, size_t n, struct error *err);
@@ -39,5 +43,11 @@ int gguf_read(struct checkpoint *checkpoint, struct error *err);
 uint64_t llama2c_bytes(const struct file *file);
 bool llama2c_matches(const struct file *file);
 int llama2c_read(struct checkpoint *checkpoint, struct error *err);
+
+/* Appends the tensors of files[file], a safetensors file, under the names that it gives them. */
+int safetensors_read(struct checkpoint *checkpoint, int file, struct error *err);
+
+/* The directory checkpoint->path. */
+int huggingface_read(struct checkpoint *checkpoint, struct error *err);
 
 #endif

@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "base/cursor.h"
-#include "base/size.h"
 #include "model/formats.h"
 
 enum { HEADER_BYTES = 7 * 4, NAME_BYTES = 32 };
@@ -154,10 +153,9 @@ static int add_tensors(struct checkpoint *checkpoint, const struct header *heade
                        struct error *err)
 {
     size_t n = N_PARTS * (size_t)header->n_layers;
-    char(*names)[NAME_BYTES] = size_alloc(n, sizeof *names);
+    char(*names)[NAME_BYTES] = checkpoint_own(checkpoint, n, sizeof *names, "tensor names", err);
     if (!names)
-        return error_memory(err, "tensor names", n * sizeof *names);
-    checkpoint->owned = names;
+        return -1;
     if (checkpoint_reserve_tensors(checkpoint, n, err) != 0)
         return -1;
     uint64_t extents[EXTENT_COUNT];

@@ -76,7 +76,7 @@ static const float *vector(struct finder *f, enum presence presence, int n)
              (long long)tensor->shape[1], n);
     else if (tensor->format != FORMAT_F32)
         fail(f, tensor, "type %s, expected F32", format_info[tensor->format].name);
-    else if (tensor->offset % sizeof(float) != 0)
+    else if ((uintptr_t)tensor->data % sizeof(float) != 0)
         fail(f, tensor, "must start at a multiple of 4 bytes");
     return f->failed ? NULL : tensor->data;
 }

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""Writes the small model files from which tests/fuzz/fuzz_checkpoint.c starts.
+"""Writes the small model files from which tests/fuzz/fuzz_checkpoint.c and fuzz_safetensors.c start.
 
-    scripts/fuzz_seeds.py [FOLDER]      default: tests/fuzz/fuzz_checkpoint.seeds
+    scripts/fuzz_seeds.py [FOLDER]      default: tests/fuzz
 """
 
+import json
+import math
 import struct
 import sys
 from pathlib import Path
@@ -53,10 +55,24 @@ def llama2c(tied: bool) -> bytes:
     return header + bytes(4 * weights)
 
 
-def main():
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent.parent
-                  / "tests/fuzz/fuzz_checkpoint.seeds")
+def safetensors(tensors) -> bytes:
+    header, data = {"__metadata__": {"format": "pt"}}, b""
+    for name, dtype, shape in tensors:
+        start = len(data)
+        data += bytes({"F32": 4, "F16": 2, "BF16": 2}[dtype] * math.prod(shape))
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, len(data)]}
+    head = json.dumps(header, separators=(",", ":")).encode()
+    return struct.pack("<Q", len(head)) + head + data
+
+
+def write(folder, seeds):
     folder.mkdir(parents=True, exist_ok=True)
+    for name, content in seeds.items():
+        (folder / name).write_bytes(content)
+
+
+def main():
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent.parent / "tests/fuzz")
     architecture = ("general.architecture", STRING, "llama")
     scalars = [(f"k{kind}", kind, 1) for kind in PACK]
     arrays = [(f"a{kind}", ARRAY, (kind, [1, 0])) for kind in PACK]
@@ -75,8 +91,9 @@ def main():
         "tied.bin": llama2c(True),
         "untied.bin": llama2c(False),
     }
-    for name, data in seeds.items():
-        (folder / name).write_bytes(data)
+    write(folder / "fuzz_checkpoint.seeds", seeds)
+    types = [("a", "F32", [2]), ("b", "F16", [1, 3]), ("c", "BF16", [2, 1, 2, 1])]
+    write(folder / "fuzz_safetensors.seeds", {"empty": safetensors([]), "types": safetensors(types)})
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@
     NAME.gguf, NAME.expected   a tiny random model of each architecture and the logits transformers computes with it, in
                                double precision: int32 n_tokens, n_vocab; int32 ids[n_tokens]; float32
                                logits[n_tokens][n_vocab]; little-endian
+    huggingface/NAME/          the same model as transformers saves it, in several files; of most only its config.json
+    huggingface/NAME/*.json    of some a tokenizer, and tokens.expected.json: texts and what tokenizers makes of them
     llama-v2.gguf              llama.gguf as GGUF version 2
     llama-0000N-of-00003.gguf  llama.gguf in three shards
     positions/NAME.*           the same of longhand's own architecture with each position scheme, and the logits of
@@ -22,6 +24,7 @@ import argparse
 import copy
 import ctypes
 import itertools
+import json
 import re
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
@@ -36,6 +39,7 @@ import numpy as np
 import torch
 import transformers
 from gguf import GGMLQuantizationType as Format
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers.models.mpt.modeling_mpt import build_mpt_alibi_tensor
 
@@ -97,6 +101,65 @@ def add_spm(writer, with_bytes=True):
     writer.add_unk_token_id(0)
     writer.add_add_bos_token(True)
     writer.add_add_eos_token(False)
+
+
+# The same as Hugging Face's tokenizers library has them.
+
+LLAMA3_PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|"
+    r"\s+(?!\S)|\s+"
+)
+TEXTS = [
+    "the rain in", " then and on", "The  hen\tran.\n\n   to the sea", "entire", "naïve 日本 ½ 12345", "it's IT'S",
+    "<|end_of_text|>", "</s> the <s>", "the<sep>rain", "\r\n a ",
+]
+
+
+def spm_tokenizer():
+    """Every way to make a piece from two is a merge, in the order of the pieces' scores."""
+    pieces = [*PIECES[:-1], "g"]  # "ing" without "g" would be out of reach
+    vocab = {token: i for i, token in enumerate(["<unk>", "<s>", "</s>", *BYTES, *pieces])}
+    splits = [(piece[:at], piece[at:]) for piece in pieces for at in range(1, len(piece))]
+    merges = [(left, right) for left, right in splits if left in pieces and right in pieces]
+    tokenizer = Tokenizer(models.BPE(vocab, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    tokenizer.post_processor = processors.TemplateProcessing("<s> $A", special_tokens=[("<s>", 1)])
+    tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in ("<unk>", "<s>", "</s>")])
+    settings = {"bos_token": "<s>", "eos_token": {"content": "</s>"}, "chat_template": "[INST] <<SYS>>"}
+    return tokenizer, settings
+
+
+def bpe_tokenizer():
+    vocab = {token: i for i, token in enumerate(BPE_TOKENS[:-3])}
+    merges = [tuple(merge.split()) for merge in MERGES[:-1]]
+    tokenizer = Tokenizer(models.BPE(vocab, merges, ignore_merges=True))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Split(Regex(LLAMA3_PATTERN), "isolated"), ByteLevel(add_prefix_space=False, use_regex=False),
+    ])
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_tokens([AddedToken("<sep>", normalized=False)])  # in place of the last merge
+    tokenizer.add_special_tokens(BPE_TOKENS[-2:])
+    begin = BPE_TOKENS[-2]
+    tokenizer.post_processor = processors.Sequence([
+        processors.ByteLevel(trim_offsets=False),
+        processors.TemplateProcessing(f"{begin} $A", special_tokens=[(begin, tokenizer.token_to_id(begin))]),
+    ])
+    settings = {"bos_token": begin, "eos_token": BPE_TOKENS[-1], "chat_template": [
+        {"name": "tool_use", "template": "no"}, {"name": "default", "template": "<|start_header_id|>, <|eot_id|>"},
+    ]}
+    return tokenizer, settings
+
+
+def save_tokenizer(folder, tokenizer, settings):
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=1) + "\n")
+    tokenizer.encode_special_tokens = True  # in a text their names are text
+    expected = [{"text": text, "ids": tokenizer.encode(text, add_special_tokens=False).ids} for text in TEXTS]
+    lines = ",\n".join(json.dumps(line) for line in expected)
+    (folder / "tokens.expected.json").write_text(f'{{"texts": [\n{lines}\n]}}\n')
 
 
 # --- Architectures: what llama.cpp's converter writes for a transformers model ----------------------------------------
@@ -529,6 +592,25 @@ def make_containers(out, model):
     write_gguf(out / "llama.gguf", ARCHITECTURES["llama"], model, tensors_a_shard=8)
 
 
+# Of these the weights, too: in several files, and in one.
+HUGGINGFACE_SHARDS = {"llama": "80KB", "phi-long": "1GB"}
+HUGGINGFACE_CONFIGS = {"llama3", "mistral", "qwen2", "qwen3", "smollm3", "gemma3", "cohere2", "phi-short"}
+HUGGINGFACE_TOKENIZERS = {"llama": spm_tokenizer, "llama3": bpe_tokenizer}
+
+
+def make_huggingface(out, name, model):
+    folder = out / "huggingface" / name
+    if name in HUGGINGFACE_SHARDS:
+        model.save_pretrained(folder, max_shard_size=HUGGINGFACE_SHARDS[name])
+        (folder / "generation_config.json").unlink()
+        for path in folder.iterdir():
+            path.chmod(0o644)
+    elif name in HUGGINGFACE_CONFIGS:
+        model.config.save_pretrained(folder)
+    if name in HUGGINGFACE_TOKENIZERS:
+        save_tokenizer(folder, *HUGGINGFACE_TOKENIZERS[name]())
+
+
 # --- Position schemes -------------------------------------------------------------------------------------------------
 
 
@@ -664,6 +746,7 @@ def main():
     for name in ARCHITECTURES:
         if not options.names or name in options.names:
             model = make_model(options.out, name)
+            make_huggingface(options.out, name, model)
             if name == "llama":
                 make_containers(options.out, model)
     for name in position_fixtures.FIXTURES:

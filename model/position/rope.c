@@ -40,8 +40,7 @@ int rope_read_shape(struct position *position, const struct position_source *sou
     keys_int(&keys, "rope.dimension_count", OPTIONAL, 2, config->head_dim, &rotated);
     if (!keys.failed && rotated % 2)
         keys_refuse(&keys, "rope.dimension_count", rotated, "an even number");
-    if (architecture->position_keys)
-        keys_choice(&keys, "position.pairs", pairs_names, 2, &pairs);
+    keys_choice(&keys, "position.pairs", pairs_names, 2, &pairs);
     if (keys.failed)
         return -1;
     position->rotated = rotated;

@@ -272,13 +272,16 @@ double oracle_transformer_xl(const struct oracle *o, const struct pair *p)
     const float *v = oracle_tensor(o, p->layer, "attn_rel_v.weight") + p->head * o->head_dim;
     double clamp = oracle_number(o, "position.clamp_length", 0), sum = 0;
     double distance = clamp > 0 && p->distance > clamp ? clamp : p->distance;
+    double waves[128];
+    for (int t = 0; t < o->dim / 2; t++) {
+        waves[t] = sin(distance * o->wave[t]);
+        waves[o->dim / 2 + t] = cos(distance * o->wave[t]);
+    }
     w += (size_t)(p->head / (o->n_heads / o->n_kv_heads) * o->head_dim) * (size_t)o->dim;
     for (int d = 0; d < o->head_dim; d++, w += o->dim) {
         double r = 0;
-        for (int t = 0; t < o->dim / 2; t++) {
-            double angle = distance * o->wave[t];
-            r += (double)w[t] * sin(angle) + (double)w[o->dim / 2 + t] * cos(angle);
-        }
+        for (int t = 0; t < o->dim; t++)
+            r += (double)w[t] * waves[t];
         sum += (p->q[d] + (double)u[d]) * p->k[d] + (p->q[d] + (double)v[d]) * r;
     }
     return sum / sqrt(o->head_dim);

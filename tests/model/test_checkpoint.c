@@ -24,7 +24,7 @@ static void expect_refusal(const char *path, const char *piece)
 START_TEST(what_is_no_file_is_refused)
 {
     expect_refusal(scratch_path("absent.gguf"), "cannot open: No such file");
-    expect_refusal("/", "is a directory, expected a regular file");
+    expect_refusal("/", "is a directory without config.json, expected a model file");
     expect_refusal(scratch_write("empty.gguf", "", 0), "is empty");
 }
 END_TEST

@@ -477,10 +477,11 @@ START_TEST(test_position_type)
     set(&file, "position.type", value_f32s(&file.directory, (float[]){1, 2, 3}, 3));
     refuse_file(&file, "longhand.position.type", "array of f32");
 
-    start(&file, "llama"); /* whose scheme is known */
-    set(&file, "position.type", value_text("nope"));
+    start(&file, "llama"); /* which has a scheme where no key names one */
+    set(&file, "position.type", value_texts(&file.directory, mixed, 3));
     accept(&file, &config);
     ck_assert_int_eq(config.layers[0].position, POSITION_ROPE);
+    ck_assert_int_eq(config.layers[1].position, POSITION_NONE);
     config_close(&config);
 }
 END_TEST

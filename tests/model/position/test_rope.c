@@ -14,7 +14,7 @@ enum { HEAD_DIM = 128, TENSORS = 3 };
 
 static const struct architecture interleaved = {.name = "llama", .rope_pairs = ROPE_INTERLEAVED};
 static const struct architecture halves = {.name = "llama", .rope_pairs = ROPE_HALVES};
-static const struct architecture ours = {.name = "longhand", .position_keys = true};
+static const struct architecture ours = {.name = "longhand"};
 
 /* A model of one layer, its file and its position. */
 struct head {

@@ -10,7 +10,7 @@
 
 enum { HEAD_DIM = 64, PAIRS = HEAD_DIM / 2 };
 
-static const struct architecture ours = {.name = "longhand", .position_keys = true};
+static const struct architecture ours = {.name = "longhand"};
 
 struct head {
     struct metadata_entry entry;
