@@ -22,7 +22,8 @@ struct reading {
     uint64_t *sums;
 };
 
-enum { READ_ITEMS = 256, READ_ITEM_BYTES = 4 << 20 };
+/* Memory gives most to those who ask ahead, as the kernels do. */
+enum { READ_ITEMS = 256, READ_ITEM_BYTES = 4 << 20, READ_AHEAD_BYTES = 8 << 10 };
 
 static void read_items(void *context, int begin, int end, int thread)
 {
@@ -31,9 +32,11 @@ static void read_items(void *context, int begin, int end, int thread)
     for (int i = begin; i < end; i++) {
         const uint64_t *data = reading->data + (size_t)i * reading->words;
         uint64_t sum[8] = {0};
-        for (size_t w = 0; w < reading->words; w += 8)
+        for (size_t w = 0; w < reading->words; w += 8) {
+            __builtin_prefetch(data + w + READ_AHEAD_BYTES / sizeof *data, 0, 3);
             for (size_t lane = 0; lane < 8; lane++)
                 sum[lane] += data[w + lane];
+        }
         reading->sums[i] = sum[0] + sum[1] + sum[2] + sum[3] + sum[4] + sum[5] + sum[6] + sum[7];
     }
 }

@@ -1,5 +1,5 @@
 /* avx2: weights times activations with AVX2, FMA and F16C; avx2_rows.c has activations and
- * attention, unpack_avx2.c the block formats.
+ * attention, gemv_avx2.c products of one token, decode_avx2.h the block formats.
  *
  * Panels: 16 rows, interleaved in units of 32 bits (one float or four bytes):
  *   unit 0: row 0 .. row 15 | unit 1: row 0 .. row 15 | ...
@@ -33,52 +33,6 @@ static void f16_from_f32(const float *x, size_t n, uint16_t *h)
         _mm_storeu_si128((void *)eight, v);
         memcpy(h + i, eight, left * sizeof *h);
     }
-}
-
-/* --- one row times one vector ------------------------------------------------------------- */
-
-TEMPLATE __m256 load_weights(const void *w, size_t i, enum format format, size_t left)
-{
-    if (format == FORMAT_BF16)
-        return bf16_to_f32x8(load_u16((const uint16_t *)w + i, left));
-    return load8(w, i, format == FORMAT_F16, left);
-}
-
-/* Eight sums of 8 lanes: two multiplications start per cycle and each takes four. */
-TEMPLATE float dot(const void *w, const float *x, size_t n, enum format format)
-{
-    enum { SUMS = 8 };
-    __m256 sum[SUMS];
-    UNROLL
-    for (int k = 0; k < SUMS; k++)
-        sum[k] = _mm256_setzero_ps();
-    size_t i = 0;
-    for (; i + SUMS * LANES <= n; i += SUMS * LANES)
-        UNROLL
-    for (size_t k = 0; k < SUMS; k++)
-        sum[k] = _mm256_fmadd_ps(load_weights(w, i + k * LANES, format, LANES),
-                                 _mm256_loadu_ps(x + i + k * LANES), sum[k]);
-    for (; i < n; i += LANES)
-        sum[0] = _mm256_fmadd_ps(load_weights(w, i, format, n - i), load_f32(x + i, n - i), sum[0]);
-    UNROLL
-    for (int k = 0; k < SUMS / 2; k++)
-        sum[k] = _mm256_add_ps(sum[k], sum[k + SUMS / 2]);
-    return sum8(_mm256_add_ps(_mm256_add_ps(sum[0], sum[1]), _mm256_add_ps(sum[2], sum[3])));
-}
-
-static float dot_f32(const float *w, const float *x, size_t n)
-{
-    return dot(w, x, n, FORMAT_F32);
-}
-
-static float dot_f16(const uint16_t *w, const float *x, size_t n)
-{
-    return dot(w, x, n, FORMAT_F16);
-}
-
-static float dot_bf16(const uint16_t *w, const float *x, size_t n)
-{
-    return dot(w, x, n, FORMAT_BF16);
 }
 
 /* --- 8-bit integers ----------------------------------------------------------------------- */
@@ -133,75 +87,6 @@ TEMPLATE __m256i dot_bytes(__m256i w, __m256i x)
 {
     __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
     return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
-}
-
-TEMPLATE __m256i dot_bytes_at(const int8_t *q, const int8_t *x, size_t i)
-{
-    return dot_bytes(_mm256_loadu_si256((const void *)(q + i)),
-                     _mm256_loadu_si256((const void *)(x + i)));
-}
-
-/* In each 128 bits, the sums of the four arguments. */
-TEMPLATE __m256i add_quads(__m256i a, __m256i b, __m256i c, __m256i d)
-{
-    return _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
-}
-
-/* The sums of the next 8 groups, in order. */
-TEMPLATE __m256i group_sums(const int8_t *q, const int8_t *x, size_t group)
-{
-    __m256i v[8];
-    size_t vectors = group / 4;
-    UNROLL
-    for (size_t k = 0; k < vectors; k++)
-        v[k] = dot_bytes_at(q, x, 32 * k);
-    __m256i low = add_quads(v[0], v[1], v[2], v[3]);
-    if (group == 16) /* groups 0 2 4 6 | 1 3 5 7 */
-        return _mm256_permutevar8x32_epi32(low, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
-    __m256i high = add_quads(v[4], v[5], v[6], v[7]);
-    return _mm256_add_epi32(_mm256_permute2x128_si256(low, high, 0x20),
-                            _mm256_permute2x128_si256(low, high, 0x31));
-}
-
-TEMPLATE int32_t group_sum(const int8_t *q, const int8_t *x, size_t group)
-{
-    if (group == 32)
-        return sum8_i32(dot_bytes_at(q, x, 0));
-    __m256i w = _mm256_zextsi128_si256(_mm_loadu_si128((const void *)q));
-    return sum8_i32(dot_bytes(w, _mm256_zextsi128_si256(_mm_loadu_si128((const void *)x))));
-}
-
-TEMPLATE float dot_q8_sized(const int8_t *q, const float *scale, const float *min, bool has_min,
-                            size_t n, size_t group, struct q8_row x)
-{
-    size_t groups = n / group;
-    size_t g = 0;
-    __m256 total = _mm256_setzero_ps();
-    for (; g + LANES <= groups; g += LANES) {
-        __m256 exact = _mm256_cvtepi32_ps(group_sums(q + g * group, x.q + g * group, group));
-        __m256 term = _mm256_mul_ps(exact, _mm256_loadu_ps(scale + g));
-        if (has_min) {
-            __m256 x_sum = _mm256_cvtepi32_ps(_mm256_loadu_si256((const void *)(x.sum + g)));
-            term = _mm256_fmadd_ps(_mm256_loadu_ps(min + g), x_sum, term);
-        }
-        total = _mm256_fmadd_ps(term, _mm256_loadu_ps(x.scale + g), total);
-    }
-    float sum = sum8(total);
-    for (; g < groups; g++) {
-        float term = scale[g] * (float)group_sum(q + g * group, x.q + g * group, group);
-        sum += x.scale[g] * (has_min ? term + min[g] * (float)x.sum[g] : term);
-    }
-    return sum;
-}
-
-static float dot_q8(const int8_t *q, const float *scale, const float *min, size_t n, int group,
-                    struct q8_row x)
-{
-    if (group == 32)
-        return min ? dot_q8_sized(q, scale, min, true, n, 32, x)
-                   : dot_q8_sized(q, scale, NULL, false, n, 32, x);
-    return min ? dot_q8_sized(q, scale, min, true, n, 16, x)
-               : dot_q8_sized(q, scale, NULL, false, n, 16, x);
 }
 
 /* --- panels of floats ---------------------------------------------------------------------- */
@@ -498,12 +383,8 @@ void kernels_avx2(struct kernels *kernels)
     kernels->f32_from_f16 = f32_from_f16;
     kernels->f32_from_bf16 = f32_from_bf16;
     kernels->f16_from_f32 = f16_from_f32;
-    kernels->dot_f32 = dot_f32;
-    kernels->dot_f16 = dot_f16;
-    kernels->dot_bf16 = dot_bf16;
     kernels->integer = true;
     kernels->quantize_q8 = quantize_q8;
-    kernels->dot_q8 = dot_q8;
     kernels->panel_rows = PANEL_ROWS;
     kernels->tile_tokens = TILE_TOKENS;
     kernels->panel_f32 = panel_f32;
@@ -511,5 +392,6 @@ void kernels_avx2(struct kernels *kernels)
     kernels->panel_q8 = panel_q8;
     kernels->product_q8 = product_q8;
     unpack_avx2(kernels);
+    gemv_avx2(kernels);
     rows_avx2(kernels);
 }

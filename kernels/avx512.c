@@ -4,64 +4,13 @@
  * top bit), the signed one the activation, so every group of products is too large by 128 * x.sum,
  * which is taken off again in integers: results are exact up to the multiplication by the scales.
  * (Intel SDM volume 2, VPDPBUSD.) Two 512-bit operations start per cycle, each with a latency of
- * four or five, so inner loops keep at least ten of them independent. */
+ * four or five, so inner loops keep at least ten of them independent. Products of one token are in
+ * gemv_avx512.c, activations in avx512_rows.c, the block formats in decode_avx512.h. */
 #include <float.h>
 
 #include "kernels/avx512.h"
 
 enum { PANEL_ROWS = 32, TILE_TOKENS = 6 };
-
-/* --- one row times one vector ------------------------------------------------------------- */
-
-enum float_kind { KIND_F32, KIND_F16, KIND_BF16 };
-
-TEMPLATE __m512 load_weights(const void *w, size_t i, enum float_kind kind, __mmask16 lanes)
-{
-    if (kind != KIND_BF16)
-        return load16(w, i, kind == KIND_F16, lanes);
-    __m256i h = load_u16((const uint16_t *)w + i, lanes);
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
-}
-
-/* Eight sums of 16 lanes, so that eight loads are in flight. */
-TEMPLATE float dot(const void *w, const float *x, size_t n, enum float_kind kind)
-{
-    enum { SUMS = 8 };
-    __m512 sum[SUMS];
-    for (int k = 0; k < SUMS; k++)
-        sum[k] = _mm512_setzero_ps();
-    size_t i = 0;
-    for (; i + SUMS * LANES <= n; i += SUMS * LANES)
-        UNROLL
-    for (size_t k = 0; k < SUMS; k++)
-        sum[k] = _mm512_fmadd_ps(load_weights(w, i + k * LANES, kind, ALL_LANES),
-                                 _mm512_loadu_ps(x + i + k * LANES), sum[k]);
-    for (; i < n; i += LANES) {
-        __mmask16 lanes = first_lanes(n - i);
-        sum[0] = _mm512_fmadd_ps(load_weights(w, i, kind, lanes),
-                                 _mm512_maskz_loadu_ps(lanes, x + i), sum[0]);
-    }
-    UNROLL
-    for (int k = 0; k < SUMS / 2; k++)
-        sum[k] = _mm512_add_ps(sum[k], sum[k + SUMS / 2]);
-    return _mm512_reduce_add_ps(
-        _mm512_add_ps(_mm512_add_ps(sum[0], sum[1]), _mm512_add_ps(sum[2], sum[3])));
-}
-
-static float dot_f32(const float *w, const float *x, size_t n)
-{
-    return dot(w, x, n, KIND_F32);
-}
-
-static float dot_f16(const uint16_t *w, const float *x, size_t n)
-{
-    return dot(w, x, n, KIND_F16);
-}
-
-static float dot_bf16(const uint16_t *w, const float *x, size_t n)
-{
-    return dot(w, x, n, KIND_BF16);
-}
 
 /* --- 8-bit integers ----------------------------------------------------------------------- */
 
@@ -100,105 +49,6 @@ static void quantize_q8(const float *x, size_t n, int group, int8_t *q, float *s
         for (size_t i = 0; i < n; i += 16)
             quantize_group(x + i, 1, q + i, scale++, sum++);
     }
-}
-
-/* sum of (weight + 128) * x over each 4 of the 64 bytes at q; of none where fewer than 64 are left.
- */
-TEMPLATE __m512i dot_bytes(const int8_t *q, const int8_t *x, size_t left)
-{
-    __mmask64 bytes = left >= 64 ? ~0ULL : (1ULL << left) - 1;
-    __m512i w = left >= 64 ? _mm512_loadu_si512(q) : _mm512_maskz_loadu_epi8(bytes, q);
-    __m512i v = left >= 64 ? _mm512_loadu_si512(x) : _mm512_maskz_loadu_epi8(bytes, x);
-    return _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_xor_si512(w, _mm512_set1_epi8(-128)),
-                               v);
-}
-
-TEMPLATE __m512i add_pairs(__m512i a, __m512i b)
-{
-    return _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
-}
-
-TEMPLATE __m512i add_quads(__m512i a, __m512i b, __m512i c, __m512i d)
-{
-    __m512i ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
-    __m512i cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
-    return add_pairs(ab, cd); /* in each 128 bits: the sums of a, b, c and d */
-}
-
-TEMPLATE size_t left_after(size_t left, size_t k)
-{
-    return left > k ? left - k : 0;
-}
-
-/* The 16 group sums of 256 bytes, in order: vector k holds groups 4k..4k+3, one in each 128 bits.
- */
-TEMPLATE __m512i group16_sums(const int8_t *q, const int8_t *x, size_t left)
-{
-    __m512i v[4];
-    UNROLL
-    for (size_t k = 0; k < 4; k++)
-        v[k] = dot_bytes(q + 64 * k, x + 64 * k, left_after(left, 64 * k));
-    __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    return _mm512_permutexvar_epi32(order, add_quads(v[0], v[1], v[2], v[3]));
-}
-
-/* The 16 group sums of 512 bytes, in order: vector k holds groups 2k and 2k+1, one in each 256
- * bits. */
-TEMPLATE __m512i group32_sums(const int8_t *q, const int8_t *x, size_t left)
-{
-    __m512i v[8];
-    UNROLL
-    for (size_t k = 0; k < 8; k++)
-        v[k] = dot_bytes(q + 64 * k, x + 64 * k, left_after(left, 64 * k));
-    __m512i low =
-        add_quads(v[0], v[1], v[2], v[3]); /* 128 bits each: 0 2 4 6 | the same | 1 3 5 7 | .. */
-    __m512i high = add_quads(v[4], v[5], v[6], v[7]); /* the same of 8.. */
-    __m512i sums = _mm512_add_epi32(_mm512_shuffle_i32x4(low, high, 0x88),
-                                    _mm512_shuffle_i32x4(low, high, 0xDD));
-    __m512i order = _mm512_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15);
-    return _mm512_permutexvar_epi32(order, sums);
-}
-
-/* 16 groups at a time; `left` bytes remain. */
-TEMPLATE __m512 dot_groups(__m512 total, const int8_t *q, const float *scale, const float *min,
-                           bool has_min, struct q8_row x, size_t left, size_t group)
-{
-    __mmask16 lanes = first_lanes(left / group);
-    __m512i sums = group == 32 ? group32_sums(q, x.q, left) : group16_sums(q, x.q, left);
-    __m512i x_sums = _mm512_maskz_loadu_epi32(lanes, x.sum);
-    __m512 exact = _mm512_cvtepi32_ps(_mm512_sub_epi32(sums, _mm512_slli_epi32(x_sums, 7)));
-    __m512 x_scale = load_f32(x.scale, lanes);
-    __m512 term = _mm512_mul_ps(exact, load_f32(scale, lanes));
-    if (has_min)
-        term = _mm512_fmadd_ps(load_f32(min, lanes), _mm512_cvtepi32_ps(x_sums), term);
-    return _mm512_fmadd_ps(term, x_scale, total);
-}
-
-TEMPLATE float dot_q8_sized(const int8_t *q, const float *scale, const float *min, bool has_min,
-                            size_t n, size_t group, struct q8_row x)
-{
-    size_t step = 16 * group;
-    size_t whole = n / step * step;
-    __m512 total = _mm512_setzero_ps();
-    for (size_t i = 0; i < whole; i += step) {
-        total = dot_groups(total, q + i, scale, min, has_min, x, step, group);
-        x = (struct q8_row){x.q + step, x.scale + 16, x.sum + 16};
-        scale += 16;
-        min = has_min ? min + 16 : NULL;
-    }
-    if (whole < n)
-        total = dot_groups(total, q + whole, scale, min, has_min, x, n - whole, group);
-    return _mm512_reduce_add_ps(total);
-}
-
-static float dot_q8(const int8_t *q, const float *scale, const float *min, size_t n, int group,
-                    struct q8_row x)
-{
-    if (group == 32)
-        return min ? dot_q8_sized(q, scale, min, true, n, 32, x)
-                   : dot_q8_sized(q, scale, NULL, false, n, 32, x);
-    return min ? dot_q8_sized(q, scale, min, true, n, 16, x)
-               : dot_q8_sized(q, scale, NULL, false, n, 16, x);
 }
 
 /* --- panels -----------------------------------------------------------------------------------
@@ -448,12 +298,8 @@ static void product_q8(const int8_t *panel, const float *scale, const float *min
 void kernels_avx512(struct kernels *kernels)
 {
     kernels->name = "avx512";
-    kernels->dot_f32 = dot_f32;
-    kernels->dot_f16 = dot_f16;
-    kernels->dot_bf16 = dot_bf16;
     kernels->integer = true;
     kernels->quantize_q8 = quantize_q8;
-    kernels->dot_q8 = dot_q8;
     kernels->panel_rows = PANEL_ROWS;
     kernels->tile_tokens = TILE_TOKENS;
     kernels->panel_f32 = panel_f32;
@@ -461,5 +307,6 @@ void kernels_avx512(struct kernels *kernels)
     kernels->panel_q8 = panel_q8;
     kernels->product_q8 = product_q8;
     unpack_avx512(kernels);
+    gemv_avx512(kernels);
     rows_avx512(kernels);
 }

@@ -20,6 +20,19 @@ struct q8_row {
     const int32_t *sum;
 };
 
+/* One token's activations: as floats and, for block formats on tiers that multiply in integers, as
+ * a q8 row with the format's group. */
+struct vector {
+    const float *x;
+    struct q8_row q8;
+};
+
+/* y[r] = product of row r (n weights, n as for unpack) with x, r < rows; rows lie row_bytes apart.
+ * For block formats the value is that of dot_q8, whose integers are exact; the order in which a row
+ * is summed depends on n alone, so that rows may be cut anywhere. */
+typedef void row_products(const void *w, size_t row_bytes, size_t rows, size_t n,
+                          const struct vector *x, float *y);
+
 /* A panel: `panel_rows` weight rows by n columns, interleaved the way the tier's product wants
  * them. Sizes that the driver (matmul.c) allocates: 64-byte aligned, panel_rows * n floats, or
  * panel_rows * n bytes and PANEL_NOTE_BYTES behind them for what the tier wants to remember; scale
@@ -41,10 +54,11 @@ struct kernels {
     void (*f32_from_bf16)(const uint16_t *h, size_t n, float *x);
     void (*f16_from_f32)(const float *x, size_t n, uint16_t *h);
 
-    /* --- one row times one vector (generation) --------------------------------------------- */
+    /* --- rows times one vector (generation) -------------------------------------------------- */
+    /* Weights are decoded and multiplied in one go. NULL: the driver unpacks a row and multiplies
+     * it with dot_q8 or, where the tier does not multiply in integers, with dot_f32. */
+    row_products *rows[FORMAT_COUNT];
     float (*dot_f32)(const float *w, const float *x, size_t n);
-    float (*dot_f16)(const uint16_t *w, const float *x, size_t n);
-    float (*dot_bf16)(const uint16_t *w, const float *x, size_t n);
 
     /* Whether quantised formats are multiplied in integers (with quantize_q8 and dot_q8) or, as the
      * scalar reference does, in f32. */

@@ -1,6 +1,6 @@
 /* matmul: see matmul.h.
  *
- *   few tokens            row -> (unpack) -> dot with each token          reads the weights once
+ *   few tokens            rows -> the tier's product of rows, or unpack and dot, for each token
  *   many tokens           unit of PANELS panels of panel_rows rows:
  *     for each chunk of columns         the tokens' chunk stays in the second-level cache
  *       for each panel                  unpacked and interleaved once, stays in the first-level
@@ -19,9 +19,13 @@ enum {
     CHUNK_F32 = 256,          /* 32 rows x 256 floats lie in 32 KiB */
     MIN_GROUP = 16,           /* the smallest group of any format */
     PANEL_MIN_TOKENS = 4,     /* from here on packing a panel pays */
-    PIECE_BYTES = 1 << 15,    /* weights that a thread takes at a time when it goes row by row */
+    ROW_UNIT = 4,             /* rows that tiers like to get together */
+    LEAST_BYTES = 1 << 14,    /* of the weights that a thread takes at a time, row by row */
+    PART_BYTES = 1 << 15,     /* of them, what stays in the cache for several tokens */
     PREFETCH_BYTES = 1 << 12, /* how far ahead of the row at hand memory is asked for */
-    SMALL_WORK = 1 << 18 /* multiply-adds below which waking threads costs more than it gives */
+    /* Multiply-adds below which sharing them costs more than it gives (about a microsecond). */
+    SMALL_WORK = 1 << 18,
+    SMALL_ROWS_WORK = 1 << 16
 };
 
 /* What one thread needs; offsets into its part of workspace.thread. */
@@ -123,6 +127,7 @@ struct task {
     int n;
     int group; /* of the quantised activations */
     const struct product *product;
+    size_t row_bytes; /* of its weights */
 };
 
 static struct thread_scratch thread_scratch(const struct task *task, int thread)
@@ -187,58 +192,82 @@ static bool in_integers(const struct kernels *kernels, enum format format)
     return kernels->integer && format_info[format].group > 0;
 }
 
-/* y[t] for the tokens of one row. */
-static void row_product(const struct task *task, struct thread_scratch *s, int r)
+static int at_least_one(size_t n)
 {
-    const struct kernels *k = task->kernels;
-    const struct matrix *w = task->product->w;
-    const struct format_info *info = &format_info[w->format];
-    const void *data = block_at(w, (size_t)r, 0);
+    return n > 0 ? (int)n : 1;
+}
+
+/* Rows [begin, end) by the tier's own operation, in parts that stay in the cache for all tokens. */
+static void multiply_rows(const struct task *task, int begin, int end)
+{
+    const struct product *product = task->product;
+    const struct matrix *w = product->w;
     size_t cols = (size_t)w->cols;
-    float bias = task->product->bias ? task->product->bias[r] : 0;
-    float *y = task->product->y + r;
-    const float *min = info->has_min ? s->min : NULL;
-    bool integer = in_integers(k, w->format);
-    /* One token multiplies 16-bit floats as they lie; more share one conversion. */
-    bool direct = task->n == 1 && k->panel_rows > 0;
-    const float *row = NULL;
-    if (integer)
-        k->unpack[w->format](data, cols, s->q, s->scale, s->min);
-    else if (!direct || (w->format != FORMAT_F16 && w->format != FORMAT_BF16))
-        row = float_row(k, w->format, data, cols, s->row);
-    for (int t = 0; t < task->n; t++) {
-        const float *x = task->x + (size_t)t * task->ldx;
-        float dot;
-        if (integer)
-            dot = k->dot_q8(s->q, s->scale, min, cols, info->group, q8_at(task, t, 0));
-        else if (row)
-            dot = k->dot_f32(row, x, cols);
-        else if (w->format == FORMAT_F16)
-            dot = k->dot_f16(data, x, cols);
-        else
-            dot = k->dot_bf16(data, x, cols);
-        y[(size_t)t * task->product->ldy] = dot + bias;
+    bool integer = in_integers(task->kernels, w->format);
+    int part = task->n == 1 ? end - begin : at_least_one(PART_BYTES / task->row_bytes);
+    for (int r = begin; r < end; r += part) {
+        size_t count = (size_t)(end - r < part ? end - r : part);
+        const uint8_t *data = (const uint8_t *)w->data + (size_t)r * task->row_bytes;
+        for (int t = 0; t < task->n; t++) {
+            struct vector x = {.x = task->x + (size_t)t * task->ldx};
+            if (integer)
+                x.q8 = q8_at(task, t, 0);
+            float *y = product->y + (size_t)t * product->ldy + r;
+            task->kernels->rows[w->format](data, task->row_bytes, count, cols, &x, y);
+            if (product->bias)
+                task->kernels->add(y, product->bias + r, count);
+        }
     }
 }
 
 /* Unpacking and multiplying take turns, and only the first reads memory: asking for later rows in
  * between keeps it busy. Past the end of the weights this does nothing. */
-static void prefetch_row(const struct matrix *w, int r)
+static void prefetch_row(const uint8_t *row, size_t bytes)
 {
-    size_t bytes = format_row_bytes(w->format, (size_t)w->cols);
-    const uint8_t *ahead = block_at(w, (size_t)r, 0) + PREFETCH_BYTES;
     for (size_t i = 0; i < bytes; i += CACHE_LINE)
-        __builtin_prefetch(ahead + i, 0, 2);
+        __builtin_prefetch(row + PREFETCH_BYTES + i, 0, 2);
 }
 
+/* The same where the tier has none: each row is unpacked for all tokens. */
+static void unpack_and_multiply(const struct task *task, struct thread_scratch *s, int begin,
+                                int end)
+{
+    const struct kernels *k = task->kernels;
+    const struct product *product = task->product;
+    const struct matrix *w = product->w;
+    const struct format_info *info = &format_info[w->format];
+    size_t cols = (size_t)w->cols;
+    bool integer = in_integers(k, w->format);
+    for (int r = begin; r < end; r++) {
+        const uint8_t *data = (const uint8_t *)w->data + (size_t)r * task->row_bytes;
+        const float *row = NULL;
+        prefetch_row(data, task->row_bytes);
+        if (integer)
+            k->unpack[w->format](data, cols, s->q, s->scale, s->min);
+        else
+            row = float_row(k, w->format, data, cols, s->row);
+        for (int t = 0; t < task->n; t++) {
+            float dot = integer ? k->dot_q8(s->q, s->scale, info->has_min ? s->min : NULL, cols,
+                                            info->group, q8_at(task, t, 0))
+                                : k->dot_f32(row, task->x + (size_t)t * task->ldx, cols);
+            product->y[(size_t)t * product->ldy + (size_t)r] =
+                dot + (product->bias ? product->bias[r] : 0);
+        }
+    }
+}
+
+/* Items are ROW_UNIT rows. */
 static void rows_body(void *context, int begin, int end, int thread)
 {
     const struct task *task = context;
-    struct thread_scratch s = thread_scratch(task, thread);
-    for (int r = begin; r < end; r++) {
-        prefetch_row(task->product->w, r);
-        row_product(task, &s, r);
+    const struct matrix *w = task->product->w;
+    int last = end > w->rows / ROW_UNIT ? w->rows : end * ROW_UNIT;
+    if (task->kernels->rows[w->format]) {
+        multiply_rows(task, begin * ROW_UNIT, last);
+        return;
     }
+    struct thread_scratch s = thread_scratch(task, thread);
+    unpack_and_multiply(task, &s, begin * ROW_UNIT, last);
 }
 
 /* Rows beyond the matrix repeat its last one: their results are not copied out. */
@@ -331,11 +360,6 @@ static void panels_body(void *context, int begin, int end, int thread)
     }
 }
 
-static int at_least_one(size_t n)
-{
-    return n > 0 ? (int)n : 1;
-}
-
 static void one_product(struct task *task)
 {
     const struct matrix *w = task->product->w;
@@ -349,9 +373,10 @@ static void one_product(struct task *task)
         parallel_for(panels, work < SMALL_WORK ? panels : grain, panels_body, task);
         return;
     }
-    size_t row_bytes = format_row_bytes(w->format, (size_t)w->cols);
-    int grain = at_least_one(PIECE_BYTES / (row_bytes * (size_t)task->n));
-    parallel_for(w->rows, work < SMALL_WORK ? w->rows : grain, rows_body, task);
+    task->row_bytes = format_row_bytes(w->format, (size_t)w->cols);
+    int units = w->rows / ROW_UNIT + (w->rows % ROW_UNIT > 0);
+    int least = at_least_one(LEAST_BYTES / (task->row_bytes * ROW_UNIT));
+    parallel_for_shrinking(units, work < SMALL_ROWS_WORK ? units : least, rows_body, task);
 }
 
 void matmul(const struct kernels *kernels, struct workspace *workspace, const float *x, size_t ldx,

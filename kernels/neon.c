@@ -38,7 +38,7 @@ static void f16_row_from_f32(const float *x, size_t n, uint16_t *h)
         h[i] = f16_from_f32(x[i]);
 }
 
-/* --- one row times one vector -------------------------------------------------------------- */
+/* --- rows times one vector ----------------------------------------------------------------- */
 
 static inline float sum_four(const float32x4_t v[4])
 {
@@ -66,19 +66,29 @@ NEON_TEMPLATE float dot(const void *w, enum format format, const float *x, size_
     return total;
 }
 
-static float dot_f32(const float *w, const float *x, size_t n)
+NEON_TEMPLATE void rows(const uint8_t *w, enum format format, size_t row_bytes, size_t n_rows,
+                        size_t n, const float *x, float *y)
 {
-    return dot(w, FORMAT_F32, x, n);
+    for (size_t r = 0; r < n_rows; r++)
+        y[r] = dot(w + r * row_bytes, format, x, n);
 }
 
-static float dot_f16(const uint16_t *w, const float *x, size_t n)
+static void rows_f32(const void *w, size_t row_bytes, size_t n_rows, size_t n,
+                     const struct vector *x, float *y)
 {
-    return dot(w, FORMAT_F16, x, n);
+    rows(w, FORMAT_F32, row_bytes, n_rows, n, x->x, y);
 }
 
-static float dot_bf16(const uint16_t *w, const float *x, size_t n)
+static void rows_f16(const void *w, size_t row_bytes, size_t n_rows, size_t n,
+                     const struct vector *x, float *y)
 {
-    return dot(w, FORMAT_BF16, x, n);
+    rows(w, FORMAT_F16, row_bytes, n_rows, n, x->x, y);
+}
+
+static void rows_bf16(const void *w, size_t row_bytes, size_t n_rows, size_t n,
+                      const struct vector *x, float *y)
+{
+    rows(w, FORMAT_BF16, row_bytes, n_rows, n, x->x, y);
 }
 
 /* x * inverse, rounded to nearest even */
@@ -282,9 +292,9 @@ void kernels_neon(struct kernels *kernels)
     kernels->f32_from_f16 = f32_from_f16;
     kernels->f32_from_bf16 = f32_from_bf16;
     kernels->f16_from_f32 = f16_row_from_f32;
-    kernels->dot_f32 = dot_f32;
-    kernels->dot_f16 = dot_f16;
-    kernels->dot_bf16 = dot_bf16;
+    kernels->rows[FORMAT_F32] = rows_f32;
+    kernels->rows[FORMAT_F16] = rows_f16;
+    kernels->rows[FORMAT_BF16] = rows_bf16;
     kernels->integer = true;
     kernels->quantize_q8 = quantize_q8;
     kernels->dot_q8 = dot_q8;

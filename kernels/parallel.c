@@ -4,29 +4,55 @@
 #include <omp.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 enum { MAX_CPUS = 1024 };
 
-void parallel_for(int n, int grain, parallel_body *body, void *context)
+/* Takes the next piece: `least` items or, shrinking, half of a fair share of what is left. */
+static int take_piece(atomic_int *next, int n, int least, bool shrinking, int *size)
 {
-    if (n <= grain || omp_get_max_threads() == 1) {
+    int begin = atomic_load_explicit(next, memory_order_relaxed);
+    do {
+        int left = n - begin;
+        int share = shrinking ? left / (2 * omp_get_num_threads()) : 0;
+        *size = share > least ? share : least < left ? least : left;
+    } while (*size > 0 &&
+             !atomic_compare_exchange_weak_explicit(next, &begin, begin + *size,
+                                                    memory_order_relaxed, memory_order_relaxed));
+    return begin;
+}
+
+static void run(int n, int least, bool shrinking, parallel_body *body, void *context)
+{
+    if (n <= least || omp_get_max_threads() == 1) {
         if (n > 0)
             body(context, 0, n, 0);
         return;
     }
     atomic_int next = 0;
-#pragma omp parallel default(none) shared(next, n, grain, body, context)
+#pragma omp parallel default(none) shared(next, n, least, shrinking, body, context)
     {
         int thread = omp_get_thread_num();
+        int size;
         for (;;) {
-            int begin = atomic_fetch_add_explicit(&next, grain, memory_order_relaxed);
-            if (begin >= n)
+            int begin = take_piece(&next, n, least, shrinking, &size);
+            if (size <= 0)
                 break;
-            body(context, begin, n - begin < grain ? n : begin + grain, thread);
+            body(context, begin, begin + size, thread);
         }
     }
+}
+
+void parallel_for(int n, int grain, parallel_body *body, void *context)
+{
+    run(n, grain, false, body, context);
+}
+
+void parallel_for_shrinking(int n, int least, parallel_body *body, void *context)
+{
+    run(n, least, true, body, context);
 }
 
 int parallel_threads(void)

@@ -12,6 +12,10 @@ typedef void parallel_body(void *context, int begin, int end, int thread);
  * the calling thread when there is one piece only. */
 void parallel_for(int n, int grain, parallel_body *body, void *context);
 
+/* The same in pieces that begin large and shrink to `least` items: few of them, because memory is
+ * read fastest in long stretches, and yet threads that finish together. */
+void parallel_for_shrinking(int n, int least, parallel_body *body, void *context);
+
 /* Threads that parallel_for uses at most, and setting them (>= 1) for the process. */
 int parallel_threads(void);
 void parallel_set_threads(int n);

@@ -1,7 +1,8 @@
 /* scalar: every operation in plain C, the reference for the other tiers.
  *
- * It multiplies dequantised weights in f32 (`integer` is false) and has no panels; quantize_q8 and
- * dot_q8 are here as the reference that integer tiers are tested against. */
+ * It multiplies dequantised weights in f32 (`integer` is false), row by row, and has neither rows[]
+ * nor panels; quantize_q8 and dot_q8 are here as the reference that integer tiers are tested
+ * against. */
 #include <float.h>
 #include <math.h>
 #include <string.h>
@@ -46,32 +47,6 @@ static float dot_f32(const float *w, const float *x, size_t n)
     float sum = sum_lanes(lanes);
     for (; i < n; i++)
         sum += w[i] * x[i];
-    return sum;
-}
-
-static float dot_f16(const uint16_t *w, const float *x, size_t n)
-{
-    float lanes[LANES] = {0};
-    size_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (int k = 0; k < LANES; k++)
-            lanes[k] += f16_to_f32(w[i + (size_t)k]) * x[i + (size_t)k];
-    float sum = sum_lanes(lanes);
-    for (; i < n; i++)
-        sum += f16_to_f32(w[i]) * x[i];
-    return sum;
-}
-
-static float dot_bf16(const uint16_t *w, const float *x, size_t n)
-{
-    float lanes[LANES] = {0};
-    size_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (int k = 0; k < LANES; k++)
-            lanes[k] += bf16_to_f32(w[i + (size_t)k]) * x[i + (size_t)k];
-    float sum = sum_lanes(lanes);
-    for (; i < n; i++)
-        sum += bf16_to_f32(w[i]) * x[i];
     return sum;
 }
 
@@ -261,8 +236,6 @@ void kernels_scalar(struct kernels *kernels)
         .f32_from_bf16 = f32_from_bf16,
         .f16_from_f32 = f16_rows_from_f32,
         .dot_f32 = dot_f32,
-        .dot_f16 = dot_f16,
-        .dot_bf16 = dot_bf16,
         .quantize_q8 = quantize_q8,
         .dot_q8 = dot_q8,
         .add = add,

@@ -68,6 +68,44 @@ START_TEST(test_every_item_once)
 }
 END_TEST
 
+/* Pieces shrink, none below `least` items but the last. */
+struct shrinking {
+    atomic_int times[1000], calls, wrong;
+    int n, least;
+};
+
+static void shrinking_body(void *context, int begin, int end, int thread)
+{
+    struct shrinking *s = context;
+    atomic_fetch_add(&s->calls, 1);
+    bool good = thread >= 0 && thread < parallel_threads() && begin >= 0 && end <= s->n &&
+                (end - begin >= s->least || end == s->n);
+    atomic_fetch_add(&s->wrong, !good);
+    for (int i = begin; i < end; i++)
+        atomic_fetch_add(&s->times[i], 1);
+}
+
+START_TEST(test_shrinking_pieces)
+{
+    static struct shrinking s;
+    parallel_set_threads(_i);
+    for (s.n = 0; s.n <= 1000; s.n += 111)
+        for (s.least = 1; s.least <= 100; s.least *= 10) {
+            for (int i = 0; i < s.n; i++)
+                atomic_store(&s.times[i], 0);
+            atomic_store(&s.calls, 0);
+            parallel_for_shrinking(s.n, s.least, shrinking_body, &s);
+            ck_assert_int_eq(atomic_load(&s.wrong), 0);
+            for (int i = 0; i < s.n; i++)
+                ck_assert_int_eq(atomic_load(&s.times[i]), 1);
+            if (_i == 1)
+                ck_assert_int_eq(atomic_load(&s.calls), s.n > 0);
+            else if (s.n == 999 && s.least == 10) /* shares of what is left, not 100 pieces */
+                ck_assert_int_lt(atomic_load(&s.calls), 50);
+        }
+}
+END_TEST
+
 static void sum_thread(void *context, int begin, int end, int thread)
 {
     int *scratch = context;
@@ -116,6 +154,7 @@ Suite *parallel_suite(void)
     TCase *tcase = tcase_create("parallel");
     tcase_set_timeout(tcase, 30);
     tcase_add_loop_test(tcase, test_every_item_once, 1, 5);
+    tcase_add_loop_test(tcase, test_shrinking_pieces, 1, 5);
     tcase_add_test(tcase, test_scratch);
     tcase_add_test(tcase, test_default_threads);
     suite_add_tcase(suite, tcase);
