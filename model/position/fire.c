@@ -110,11 +110,8 @@ static int make_net(struct position *position, int hidden, struct error *err)
 /* Numbers of the hidden layer's bias; 0 when there is no such tensor. */
 static int64_t hidden_size(const struct position_source *source)
 {
-    char name[POSITION_NAME_BYTES];
-    snprintf(name, sizeof name, "blk.%d.attn_rel_in.bias", source->layer);
-    const struct tensor *bias = checkpoint_find(source->checkpoint, name);
-    if (!bias)
-        bias = checkpoint_find(source->checkpoint, "attn_rel_in.bias");
+    char full[POSITION_NAME_BYTES];
+    const struct tensor *bias = position_find(source, "attn_rel_in.bias", full);
     return bias ? bias->shape[0] : 0;
 }
 

@@ -71,9 +71,8 @@ void position_describe(const struct position *position, char *text, size_t size)
         text[n] = '\0';
 }
 
-/* "blk.<layer>.<name>", or "<name>", in *full; NULL when there is neither. */
-static const struct tensor *find(const struct position_source *source, const char *name,
-                                 char full[POSITION_NAME_BYTES])
+const struct tensor *position_find(const struct position_source *source, const char *name,
+                                   char full[POSITION_NAME_BYTES])
 {
     snprintf(full, POSITION_NAME_BYTES, "blk.%d.%s", source->layer, name);
     const struct tensor *tensor = checkpoint_find(source->checkpoint, full);
@@ -93,7 +92,7 @@ int position_read(const struct position_source *source, const char *name, enum p
                   int64_t rows, int64_t cols, float **out, struct error *err)
 {
     char full[POSITION_NAME_BYTES];
-    const struct tensor *tensor = find(source, name, full);
+    const struct tensor *tensor = position_find(source, name, full);
     *out = NULL;
     if (!tensor)
         return presence == REQUIRED ? missing(source, name, err) : 0;
@@ -120,7 +119,7 @@ int64_t position_rows(const struct position_source *source, const char *name, in
                       struct error *err)
 {
     char full[POSITION_NAME_BYTES];
-    const struct tensor *tensor = find(source, name, full);
+    const struct tensor *tensor = position_find(source, name, full);
     if (!tensor)
         return missing(source, name, err);
     if (tensor->n_dims < 1 || tensor->n_dims > 2 || tensor->shape[0] != cols ||

@@ -138,7 +138,12 @@ float rope_rotation_scale(const struct position *position, int64_t length);
 
 /* --- for the files of this folder ------------------------------------------------------------- */
 
-/* Numbers of tensor "blk.<layer>.<name>", or, where that is absent, "<name>": exactly rows * cols
+/* Tensor "blk.<layer>.<name>", or, where that is absent, "<name>"; `full` gets the name it has.
+ * NULL when there is neither. */
+const struct tensor *position_find(const struct position_source *source, const char *name,
+                                   char full[POSITION_NAME_BYTES]);
+
+/* The numbers of that tensor: exactly rows * cols
  * of them (GGUF shape (cols, rows), or (cols) when rows is 1), of any format, as floats in *out,
  * which the caller frees. An absent OPTIONAL tensor gives NULL. */
 int position_read(const struct position_source *source, const char *name, enum presence presence,

@@ -1,17 +1,8 @@
 /* fuzz_checkpoint: any bytes as a model file. What opens must hold what it promises: every tensor
  * and every array lies inside the file, and no two tensors share a byte. */
 #include <stdlib.h>
-#include <string.h>
 
-#include "model/formats.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(bool truth)
-{
-    if (!truth)
-        abort();
-}
+#include "tests/fuzz/input.h"
 
 static void check_array(const struct metadata_value *value)
 {
@@ -71,35 +62,16 @@ static void check_tensors(const struct checkpoint *checkpoint, const uint8_t *da
     free(by_data);
 }
 
-/* A copy on the heap, so that the sanitizer sees a step past the end. */
-static void *copy(const void *bytes, size_t size)
-{
-    void *out = malloc(size > 0 ? size : 1);
-    require(out != NULL);
-    memcpy(out, bytes, size);
-    return out;
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const char name[] = "/nonexistent/m-00001-of-00002.gguf";
-    struct file file = {size > 0 ? copy(data, size) : NULL, size};
-    char *path = copy(name, sizeof name);
-    struct checkpoint checkpoint = {
-        .path = copy(name, sizeof name),
-        .files = copy(&file, sizeof file),
-        .paths = copy(&path, sizeof path),
-        .n_files = 1,
-    };
+    struct checkpoint checkpoint = input_open("/nonexistent/m-00001-of-00002.gguf", data, size);
     struct error err = {""};
     if (size > 0 && checkpoint_read(&checkpoint, &err) == 0) {
         check_metadata(&checkpoint.metadata);
-        check_tensors(&checkpoint, file.data, size);
+        check_tensors(&checkpoint, checkpoint.files[0].data, size);
     } else {
         require(size == 0 || err.text[0] != 0);
     }
-    checkpoint.files[0] = (struct file){0}; /* it is not a mapping */
-    checkpoint_close(&checkpoint);
-    free((void *)(uintptr_t)file.data);
+    input_close(&checkpoint);
     return 0;
 }

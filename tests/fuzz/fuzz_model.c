@@ -1,28 +1,8 @@
 /* fuzz_model: any bytes as a model that is run. The last byte of the input chooses the context
  * policy and the type of the cache. What opens must take some tokens, give them in pieces or at
  * once, and go back. */
-#include <stdlib.h>
-#include <string.h>
-
-#include "model/formats.h"
 #include "model/session.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(bool truth)
-{
-    if (!truth)
-        abort();
-}
-
-/* A copy on the heap, so that the sanitizer sees a step past the end. */
-static void *copy(const void *bytes, size_t size)
-{
-    void *out = malloc(size > 0 ? size : 1);
-    require(out != NULL);
-    memcpy(out, bytes, size);
-    return out;
-}
+#include "tests/fuzz/input.h"
 
 static void run(const struct model *model, unsigned choice)
 {
@@ -57,15 +37,7 @@ static void run(const struct model *model, unsigned choice)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const char name[] = "/nonexistent/m.gguf";
-    struct file file = {size > 0 ? copy(data, size) : NULL, size};
-    char *path = copy(name, sizeof name);
-    struct checkpoint checkpoint = {
-        .path = copy(name, sizeof name),
-        .files = copy(&file, sizeof file),
-        .paths = copy(&path, sizeof path),
-        .n_files = 1,
-    };
+    struct checkpoint checkpoint = input_open("/nonexistent/m.gguf", data, size);
     struct error err = {""};
     struct model model = {0};
     struct model_options options = {.isa = "scalar"};
@@ -76,8 +48,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             require(err.text[0] != 0);
     }
     model_close(&model);
-    checkpoint.files[0] = (struct file){0}; /* it is not a mapping */
-    checkpoint_close(&checkpoint);
-    free((void *)(uintptr_t)file.data);
+    input_close(&checkpoint);
     return 0;
 }
