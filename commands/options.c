@@ -13,9 +13,9 @@
 #include "kernels/kernels.h"
 #include "model/cache.h"
 
-/* WHOLE and REAL have a range and are an int64_t and a double; INTEGER is WHOLE in an int, NUMBER
- * a float that is checked elsewhere. */
-enum kind { FLAG, INTEGER, WHOLE, NUMBER, REAL, TEXT, FORMAT, SCALING, SIZE, SEED, STOP };
+/* WHOLE and REAL have a range and are an int64_t and a double; INTEGER is WHOLE in an int, INTEGERS
+ * a list of them, NUMBER a float that is checked elsewhere. */
+enum kind { FLAG, INTEGER, INTEGERS, WHOLE, NUMBER, REAL, TEXT, FORMAT, SCALING, SIZE, SEED, STOP };
 
 /* One row per option; `target` is where its value goes in struct options. */
 struct row {
@@ -24,7 +24,7 @@ struct row {
     unsigned group;
     enum kind kind;
     size_t target;
-    double min, max; /* of INTEGER, WHOLE and REAL */
+    double min, max; /* of whole and REAL numbers */
     const char *argument;
     const char *help; /* lines of it, at most 72 columns */
 };
@@ -61,12 +61,12 @@ static const struct row rows[] = {
     {"decode", 'd', OPTIONS_TOKENIZE, FLAG, AT(decode), 0, 0, NULL, "ids to text"},
     {"special", 0, OPTIONS_TOKENIZE, FLAG, AT(parse_special), 0, 0, NULL,
      "names of control tokens in the text count"},
-    {"prompt-tokens", 0, OPTIONS_BENCH, INTEGER, AT(bench_prompt), 0, 1 << 24, "N",
-     "prompt of N tokens; 0: skip (512)"},
-    {"new-tokens", 0, OPTIONS_BENCH, INTEGER, AT(bench_generate), 0, 1 << 24, "N",
-     "generate N tokens; 0: skip (64)"},
-    {"depth", 0, OPTIONS_BENCH, INTEGER, AT(bench_depth), 0, 1 << 24, "N",
-     "tokens in the cache before (0)"},
+    {"prompt-tokens", 0, OPTIONS_BENCH, INTEGERS, AT(bench_prompts), 0, 1 << 24, "N,...",
+     "prompts of N tokens; 0: none (512)"},
+    {"new-tokens", 0, OPTIONS_BENCH, INTEGER, AT(bench_new_tokens), 0, 1 << 24, "N",
+     "generate N tokens; 0: none (64)"},
+    {"depth", 0, OPTIONS_BENCH, INTEGERS, AT(bench_depths), 0, 1 << 24, "N,...",
+     "each with N tokens in the cache before (0)"},
     {"repetitions", 'r', OPTIONS_BENCH, INTEGER, AT(repetitions), 1, 1000, "N",
      "the median counts (3)"},
     {"threads", 't', OPTIONS_RUN, INTEGER, AT(threads), 1, 1024, "N",
@@ -112,6 +112,27 @@ static int parse_whole(const struct row *row, const char *text, int64_t *out, st
                          row->name, text, row->min, row->max);
     *out = value;
     return 0;
+}
+
+/* Numbers with commas between them replace the default. */
+static int parse_wholes(const struct row *row, const char *text, struct number_list *list,
+                        struct error *err)
+{
+    char number[24];
+    list->n = 0;
+    for (const char *c = text;; c++) {
+        size_t length = strcspn(c, ",");
+        int64_t whole = 0;
+        snprintf(number, sizeof number, "%.*s", (int)(length < 23 ? length : 23), c);
+        if (list->n == MAX_NUMBERS)
+            return error_set(err, "--%s: more than %d numbers", row->name, MAX_NUMBERS);
+        if (parse_whole(row, number, &whole, err))
+            return -1;
+        list->at[list->n++] = (int)whole;
+        c += length;
+        if (!*c)
+            return 0;
+    }
 }
 
 static int parse_number(const struct row *row, const char *text, double *out, struct error *err)
@@ -209,6 +230,8 @@ static int take(struct options *options, const struct row *row, const char *text
             return -1;
         *(int *)target = (int)whole;
         return 0;
+    case INTEGERS:
+        return parse_wholes(row, text, target, err);
     case REAL:
         return parse_number(row, text, target, err);
     case NUMBER:
@@ -245,8 +268,9 @@ int options_parse(struct options *options, int argc, char **argv, unsigned group
         .rope = {.kind = -1},
         .at = -1,
         .sampler = sampler_defaults,
-        .bench_prompt = 512,
-        .bench_generate = 64,
+        .bench_prompts = {1, {512}},
+        .bench_depths = {1, {0}},
+        .bench_new_tokens = 64,
         .repetitions = 3,
     };
     options->sampler.seed = seed_from_clock();

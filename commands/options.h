@@ -11,7 +11,13 @@
 #include "model/position/rope_scaling.h"
 #include "model/sampler.h"
 
-enum { MAX_STOPS = 16, MAX_ARGUMENTS = 3 };
+enum { MAX_STOPS = 16, MAX_ARGUMENTS = 3, MAX_NUMBERS = 32 };
+
+/* "512,8192" */
+struct number_list {
+    int n;
+    int at[MAX_NUMBERS];
+};
 
 struct options {
     const char *model;     /* NULL: the one that ships */
@@ -28,14 +34,14 @@ struct options {
     struct sampler_options sampler;
     const char *stops[MAX_STOPS];
     int n_stops;
-    const char *system; /* chat: the system message, or NULL */
-    bool decode;        /* tokenize: ids to text */
-    bool parse_special; /* tokenize: "</s>" in the text is the control token */
-    int bench_prompt;   /* bench: tokens of the prompt test */
-    int bench_generate; /* bench: tokens of the generation test */
-    int bench_depth;    /* bench: tokens in the cache before either */
-    int repetitions;    /* bench */
-    int64_t at;         /* info: what the query here sees; -1: not asked */
+    const char *system;               /* chat: the system message, or NULL */
+    bool decode;                      /* tokenize: ids to text */
+    bool parse_special;               /* tokenize: "</s>" in the text is the control token */
+    struct number_list bench_prompts; /* bench: tokens of the prompt tests */
+    struct number_list bench_depths;  /* bench: tokens in the cache before any test */
+    int bench_new_tokens;             /* bench: tokens of the generation tests */
+    int repetitions;                  /* bench */
+    int64_t at;                       /* info: what the query here sees; -1: not asked */
     bool json;
     bool quiet;
     bool verbose;

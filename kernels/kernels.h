@@ -126,6 +126,12 @@ struct kernels {
     /* x[i] = exp(x[i] - shift); returns their sum. x - shift <= 0; relative error <= 2e-7. */
     float (*exp_sum)(float *x, size_t n, float shift);
     void (*scale)(float *x, size_t n, float factor); /* x *= factor */
+
+    /* --- what the multiply units give, for bench ---------------------------------------------- */
+    /* Multiplies as fast as the tier can, in registers alone; returns how many multiply-adds that
+     * was. Of floats, and of 8-bit integers where the tier multiplies them. */
+    double (*peak_f32)(size_t rounds);
+    double (*peak_q8)(size_t rounds);
 };
 
 /* Tiers fill a table; each is defined in the file of its name. `kernels` holds the tier below. */

@@ -284,6 +284,44 @@ static void product_q8(const int8_t *panel, const float *scale, const float *min
     }
 }
 
+static double peak_f32(size_t rounds)
+{
+    enum { CHAINS = 16, FLOATS = 4 };
+    float32x4_t sum[CHAINS], factor = vdupq_n_f32(0.5F);
+    NEON_UNROLL
+    for (int i = 0; i < CHAINS; i++)
+        sum[i] = vdupq_n_f32((float)i);
+    for (size_t r = 0; r < rounds; r++)
+        NEON_UNROLL
+    for (int i = 0; i < CHAINS; i++)
+        sum[i] = vfmaq_f32(factor, sum[i], factor);
+    NEON_UNROLL
+    for (int i = 0; i < CHAINS; i++)
+        NEON_KEEP(sum[i]);
+    return (double)rounds * CHAINS * FLOATS;
+}
+
+static double peak_q8(size_t rounds)
+{
+    enum { CHAINS = 8, BYTES = 16 };
+    int32x4_t sum[CHAINS];
+    int8x16_t bytes = vdupq_n_s8(1);
+    NEON_UNROLL
+    for (int i = 0; i < CHAINS; i++)
+        sum[i] = vdupq_n_s32(0);
+    for (size_t r = 0; r < rounds; r++)
+        NEON_UNROLL
+    for (int i = 0; i < CHAINS; i++) {
+        NEON_KEEP(bytes);
+        int16x8_t pairs = vmull_s8(vget_low_s8(bytes), vget_low_s8(bytes));
+        sum[i] = vpadalq_s16(sum[i], vmlal_high_s8(pairs, bytes, bytes));
+    }
+    NEON_UNROLL
+    for (int i = 0; i < CHAINS; i++)
+        NEON_KEEP(sum[i]);
+    return (double)rounds * CHAINS * BYTES;
+}
+
 void kernels_neon(struct kernels *kernels)
 {
     kernels->name = "neon";
@@ -304,4 +342,6 @@ void kernels_neon(struct kernels *kernels)
     kernels->product_f32 = product_f32;
     kernels->panel_q8 = panel_q8;
     kernels->product_q8 = product_q8;
+    kernels->peak_f32 = peak_f32;
+    kernels->peak_q8 = peak_q8;
 }

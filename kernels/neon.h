@@ -19,6 +19,9 @@
 #define NEON_UNROLL _Pragma("GCC unroll 16")
 #endif
 
+/* The compiler takes the vector `v` to be used, and to be another one afterwards. */
+#define NEON_KEEP(v) __asm__ volatile("" : "+w"(v))
+
 enum { NEON_PANEL_ROWS = 16, NEON_TILE_TOKENS = 8 };
 
 /* Fills the operations on activations and attention, for kernels_neon. */

@@ -114,10 +114,31 @@ static void product_q8(const int8_t *panel, const float *scale, const float *min
     }
 }
 
+static double peak_q8(size_t rounds)
+{
+    enum { CHAINS = 16, BYTES = 16 };
+    int32x4_t sum[CHAINS];
+    int8x16_t bytes = vdupq_n_s8(1);
+    NEON_UNROLL
+    for (int i = 0; i < CHAINS; i++)
+        sum[i] = vdupq_n_s32(0);
+    for (size_t r = 0; r < rounds; r++) {
+        NEON_KEEP(bytes);
+        NEON_UNROLL
+        for (int i = 0; i < CHAINS; i++)
+            sum[i] = vdotq_s32(sum[i], bytes, bytes);
+    }
+    NEON_UNROLL
+    for (int i = 0; i < CHAINS; i++)
+        NEON_KEEP(sum[i]);
+    return (double)rounds * CHAINS * BYTES;
+}
+
 void kernels_neon_dot(struct kernels *kernels)
 {
     kernels->name = "dotprod";
     kernels->dot_q8 = dot_q8;
     kernels->panel_q8 = panel_q8;
     kernels->product_q8 = product_q8;
+    kernels->peak_q8 = peak_q8;
 }

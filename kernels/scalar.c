@@ -228,6 +228,20 @@ static void scale(float *x, size_t n, float factor)
         x[i] *= factor;
 }
 
+static double peak_f32(size_t rounds)
+{
+    enum { CHAINS = 16 };
+    float sum[CHAINS] = {0};
+    volatile float half = 0.5F;
+    float factor = half;
+    for (size_t r = 0; r < rounds; r++)
+        for (int i = 0; i < CHAINS; i++)
+            sum[i] = sum[i] * factor + factor;
+    for (int i = 0; i < CHAINS; i++)
+        half = sum[i];
+    return (double)rounds * CHAINS;
+}
+
 void kernels_scalar(struct kernels *kernels)
 {
     *kernels = (struct kernels){
@@ -252,6 +266,7 @@ void kernels_scalar(struct kernels *kernels)
         .max = max,
         .exp_sum = exp_sum,
         .scale = scale,
+        .peak_f32 = peak_f32,
     };
     for (int f = 0; f < FORMAT_COUNT; f++)
         kernels->unpack[f] = format_info[f].unpack;

@@ -32,7 +32,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 import train  # noqa: E402
-from compare import ROOT, longhand_logits  # noqa: E402
+from engines import ROOT, longhand_logits  # noqa: E402
 from fast_positions import SCHEMES  # noqa: E402
 from positions import Pairs, Weight  # noqa: E402
 

@@ -9,6 +9,7 @@
 
 #define TINY "tests/data/llama.gguf"
 #define POSITIONS "tests/data/positions/"
+#define ONES "1,1,1,1,1,1,1,1,1,1,1,"
 #define GENERATE "generate", "-m", TINY, "-p", "the"
 #define COUNT(array) (int)(sizeof array / sizeof array[0])
 
@@ -31,6 +32,9 @@ static const struct refusal misuses[] = {
     {{"generate", "--max-memory", "1e40"}, NULL, "1e40", "bytes"},
     {{"generate", "--kv-type", "q4_k"}, NULL, "q4_k", "f32, f16, bf16, q8_0, q4_0"},
     {{"generate", "--at", "1"}, NULL, "--at", "unknown"},
+    {{"bench", "--depth", "0,x"}, NULL, "--depth: \"x\"", "from 0"},
+    {{"bench", "--prompt-tokens", "8,"}, NULL, "--prompt-tokens: \"\"", "whole number"},
+    {{"bench", "--depth", ONES ONES ONES "1"}, NULL, "--depth: more than", "32"},
     {{"info", "--at", "-1"}, NULL, "--at: \"-1\"", "from 0"},
     {{"info", "--max-memory", "1G"}, NULL, "--max-memory", "unknown"},
     {{"tokenize", "--context", "all"}, NULL, "--context", "unknown"},
