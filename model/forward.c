@@ -26,6 +26,8 @@ struct pass {
     const int32_t *ids;
     int n;
     int first;
+    int wanted_from; /* the first token whose logits are wanted, n for none */
+    float *logits;
     const struct norm *norm; /* of the loops that need one */
 };
 
@@ -304,32 +306,49 @@ static void layer_pass(struct pass *pass, int first)
     add_residual(pass, &layer->ffn_post_norm, first);
 }
 
+static void all_layers(void *context)
+{
+    struct pass *pass = context;
+    struct session *session = pass->session;
+    const struct model *model = session->model;
+    const struct activations *a = &session->activations;
+    int n = pass->n;
+    for_tokens(pass, 0, embed_tokens);
+    for_tokens(pass, 0, compute_turns);
+    /* The last layer stores everyone's keys and values, and goes on with those whose logits are
+     * wanted. */
+    for (int l = 0; l < model->config.n_layers; l++) {
+        pass->layer = &model->layers[l];
+        pass->layer_index = l;
+        layer_pass(pass, l == model->config.n_layers - 1 ? pass->wanted_from : 0);
+    }
+    int wanted = n - pass->wanted_from;
+    if (wanted == 0)
+        return;
+    normalise(pass, &model->output_norm, pass->wanted_from);
+    size_t dim = (size_t)model->config.dim;
+    struct product product = {&model->output.w, model->output.bias, pass->logits,
+                              (size_t)model->config.vocab_size};
+    matmul(pass->k, &session->workspace, a->h + (size_t)pass->wanted_from * dim, dim, wanted,
+           &product, 1);
+    if (model->config.logit_scale != 1)
+        pass->k->scale(pass->logits, (size_t)wanted * (size_t)model->config.vocab_size,
+                       model->config.logit_scale);
+}
+
 void forward(struct session *session, const int32_t *ids, int n, enum forward_logits wanted,
              float *logits)
 {
-    const struct model *model = session->model;
-    const struct activations *a = &session->activations;
     struct pass pass = {
-        .session = session, .k = &model->kernels, .config = &model->config, .ids = ids, .n = n};
-    for_tokens(&pass, 0, embed_tokens);
-    for_tokens(&pass, 0, compute_turns);
-    /* The last layer stores everyone's keys and values, and goes on with those whose logits are
-     * wanted. */
-    int wanted_from = wanted == LOGITS_ALL ? 0 : wanted == LOGITS_LAST ? n - 1 : n;
-    for (int l = 0; l < model->config.n_layers; l++) {
-        pass.layer = &model->layers[l];
-        pass.layer_index = l;
-        layer_pass(&pass, l == model->config.n_layers - 1 ? wanted_from : 0);
-    }
-    if (wanted == LOGITS_NONE)
-        return;
-    normalise(&pass, &model->output_norm, wanted_from);
-    size_t dim = (size_t)model->config.dim;
-    struct product product = {&model->output.w, model->output.bias, logits,
-                              (size_t)model->config.vocab_size};
-    matmul(pass.k, &session->workspace, a->h + (size_t)wanted_from * dim, dim, n - wanted_from,
-           &product, 1);
-    if (model->config.logit_scale != 1)
-        pass.k->scale(logits, (size_t)(n - wanted_from) * (size_t)model->config.vocab_size,
-                      model->config.logit_scale);
+        .session = session,
+        .k = &session->model->kernels,
+        .config = &session->model->config,
+        .ids = ids,
+        .n = n,
+        .wanted_from = wanted == LOGITS_ALL    ? 0
+                       : wanted == LOGITS_LAST ? n - 1
+                                               : n,
+        .logits = logits,
+    };
+    parallel_team(all_layers, &pass);
 }
