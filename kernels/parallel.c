@@ -29,12 +29,18 @@
 #include <sched.h>
 #endif
 
-enum { LINE_BYTES = 64, SPIN_NANOSECONDS = 20000, SPINS_PER_LOOK = 32 };
+enum {
+    LINE_BYTES = 64,
+    SPIN_NANOSECONDS = 32000, /* that a thread waits actively */
+    CALM_NANOSECONDS = 64,    /* how much longer again after each wait that went well */
+    AWAY_NANOSECONDS = 50000, /* between two looks: the CPU was somebody else's */
+    SPINS_PER_LOOK = 32       /* at the clock: one or two microseconds */
+};
 
 /* Where threads sleep until it rings. */
 struct bell {
     atomic_uint rings;
-    atomic_int sleepers;
+    atomic_bool awaited; /* somebody sleeps or is about to, and has not been rung for */
 };
 
 struct team {
@@ -48,8 +54,9 @@ struct team {
     atomic_bool shrinking;
     atomic_bool ended;
     int n_threads;
-    _Alignas(LINE_BYTES) atomic_int finished; /* items of the job that others than thread 0 did */
-    int awaited;                              /* thread 0's: what `finished` will be */
+    _Alignas(LINE_BYTES)
+        atomic_uint finished; /* items that others than thread 0 did, of all jobs */
+    unsigned awaited;         /* thread 0's: what `finished` will be */
     struct bell done;
 };
 
@@ -58,6 +65,7 @@ static _Thread_local struct {
     struct team *team; /* that it leads; NULL while it works on a piece */
     bool at_piece;
     int number;
+    int haste; /* nanoseconds that it waits less, a multiple of CALM_NANOSECONDS */
 } self;
 
 static atomic_int n_threads; /* 0: not set */
@@ -92,10 +100,10 @@ static void sleep_at(struct bell *bell, unsigned rings)
 }
 
 /* After something that a sleeper waits for has been stored, in sequential consistency: either the
- * sleeper, which counts itself before it looks, still sees it, or it is seen here. */
+ * sleeper, which says so before it looks, still sees it, or the sleeper is seen here. */
 static void ring(struct bell *bell)
 {
-    if (atomic_load(&bell->sleepers) == 0)
+    if (!atomic_load(&bell->awaited) || !atomic_exchange(&bell->awaited, false))
         return;
     atomic_fetch_add(&bell->rings, 1);
 #ifdef __linux__
@@ -103,23 +111,43 @@ static void ring(struct bell *bell)
 #endif
 }
 
-static void wait_for(struct bell *bell, bool (*ready)(struct team *), struct team *team)
+/* Waits actively, for a while; returns whether that was enough. A thread that finds itself off its
+ * CPU meanwhile has to share it, and soon would be off it at work: it goes to sleep early for the
+ * next waits, which the system thanks with a CPU at once when there is work. */
+static bool spin(bool (*ready)(struct team *), struct team *team)
 {
     int64_t start = 0;
-    do {
-        for (int i = 0; i < SPINS_PER_LOOK; i++) {
-            if (ready(team))
-                return;
+    int64_t last = 0;
+    for (;;) {
+        bool is_ready = ready(team);
+        for (int i = 0; i < SPINS_PER_LOOK && !is_ready; i++) {
             relax();
+            is_ready = ready(team);
         }
-        start = start ? start : now();
-    } while (now() - start < SPIN_NANOSECONDS);
+        if (is_ready && self.haste > 0)
+            self.haste -= CALM_NANOSECONDS;
+        if (is_ready && start == 0)
+            return true;
+        int64_t time = now();
+        if (start == 0)
+            start = time;
+        else if (time - last > AWAY_NANOSECONDS)
+            self.haste = SPIN_NANOSECONDS;
+        last = time;
+        if (is_ready || time - start >= SPIN_NANOSECONDS - self.haste)
+            return is_ready;
+    }
+}
+
+static void wait_for(struct bell *bell, bool (*ready)(struct team *), struct team *team)
+{
+    if (spin(ready, team))
+        return;
     while (!ready(team)) {
         unsigned rings = atomic_load(&bell->rings);
-        atomic_fetch_add(&bell->sleepers, 1);
+        atomic_store(&bell->awaited, true);
         if (!ready(team))
             sleep_at(bell, rings);
-        atomic_fetch_sub(&bell->sleepers, 1);
     }
 }
 
@@ -179,7 +207,7 @@ static void serve(struct team *team, int number)
     while (!atomic_load(&team->ended)) {
         int items = take_pieces(team);
         if (items > 0) {
-            atomic_fetch_add(&team->finished, items);
+            atomic_fetch_add(&team->finished, (unsigned)items);
             ring(&team->done);
         }
         wait_for(&team->posted, anything_to_do, team);
@@ -200,7 +228,6 @@ static void lead(struct team *team, void (*work)(void *), void *context)
 static void post(struct team *team, int n, int least, bool shrinking, parallel_body *body,
                  void *context)
 {
-    atomic_store_explicit(&team->finished, 0, memory_order_relaxed);
     atomic_store_explicit(&team->body, body, memory_order_release);
     atomic_store_explicit(&team->context, context, memory_order_release);
     atomic_store_explicit(&team->n, n, memory_order_release);
@@ -211,7 +238,7 @@ static void post(struct team *team, int n, int least, bool shrinking, parallel_b
     ring(&team->posted);
     self.team = NULL;
     self.at_piece = true;
-    team->awaited = n - take_pieces(team);
+    team->awaited += (unsigned)(n - take_pieces(team));
     self.at_piece = false;
     self.team = team;
     wait_for(&team->done, all_done, team);
