@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "commands/commands.h"
+#include "kernels/parallel.h"
 
 static const char version[] = "longhand 0.1.0";
 
@@ -47,6 +48,29 @@ static int finish_output(void)
     return fail(&err, EXIT_FAILED);
 }
 
+struct call {
+    const struct command *command;
+    const struct options *options;
+    struct error *err;
+    int code;
+};
+
+static void call_command(void *context)
+{
+    struct call *call = context;
+    call->code = call->command->run(call->options, call->err);
+}
+
+/* One team of threads serves the whole command. */
+static int run_command(const struct command *command, const struct options *options,
+                       struct error *err)
+{
+    struct call call = {command, options, err, EXIT_OK};
+    parallel_set_threads(options->threads > 0 ? options->threads : parallel_default_threads());
+    parallel_team(call_command, &call);
+    return call.code;
+}
+
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN); /* a closed pipe is a failed write, with a message */
@@ -80,7 +104,7 @@ int main(int argc, char **argv)
         error_set(&err, "usage: longhand %s %s", command->name, command->arguments);
         return fail(&err, EXIT_USAGE);
     }
-    int code = command->run(&options, &err);
+    int code = run_command(command, &options, &err);
     if (code < 0 || code == EXIT_USAGE)
         return fail(&err, code < 0 ? EXIT_FAILED : EXIT_USAGE);
     return code;

@@ -8,6 +8,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Huge pages are a hint for the first reading of a file from disk. As long as it then stays in
+ * memory it is mapped 2 MiB at a time, not 4 KiB: that takes microseconds, not tens of
+ * milliseconds. */
 int file_open(struct file *file, const char *path, struct error *err)
 {
     *file = (struct file){0};
@@ -29,6 +32,7 @@ int file_open(struct file *file, const char *path, struct error *err)
         if (data == MAP_FAILED) {
             error_set(err, "%s: cannot map %zu bytes: %s", path, size, strerror(errno));
         } else {
+            (void)madvise(data, size, MADV_HUGEPAGE);
             file->data = data;
             file->size = size;
             result = 0;

@@ -109,7 +109,6 @@ static int check_rope(const struct engine *engine, const struct rope_override *r
 int engine_open_model(struct engine *engine, const struct options *options, struct error *err)
 {
     struct model_options model = {.isa = options->isa, .rope = &options->rope};
-    parallel_set_threads(options->threads > 0 ? options->threads : parallel_default_threads());
     if (model_open(&engine->model, &engine->checkpoint, &model, err) ||
         check_rope(engine, &options->rope, err))
         return -1;

@@ -20,7 +20,7 @@ struct engine {
 int engine_open_checkpoint(struct engine *engine, const struct options *options, struct error *err);
 /* The checkpoint must be open. */
 int engine_open_tokenizer(struct engine *engine, const struct options *options, struct error *err);
-/* The model, its train_length and context; threads are set too. The checkpoint must be open. */
+/* The model, its train_length and context. The checkpoint must be open. */
 int engine_open_model(struct engine *engine, const struct options *options, struct error *err);
 /* Checkpoint, model and tokenizer. A vocabulary larger than the embedding is an error. */
 int engine_open(struct engine *engine, const struct options *options, struct error *err);

@@ -213,7 +213,6 @@ int command_quantize(const struct options *options, struct error *err)
 {
     struct quantize q = {0};
     output_open(&q.output, options);
-    parallel_set_threads(parallel_default_threads());
     int result = quantize(&q, options, err);
     gguf_write_close(&q.out);
     free(q.tensors);

@@ -25,38 +25,19 @@ TEMPLATE __m256 exp8(__m256 x)
 
 /* --- element by element -------------------------------------------------------------------- */
 
-/* y = f(y, x) */
-TEMPLATE void update(float *y, const float *x, size_t n, __m256 (*f)(__m256 y, __m256 x))
+/* x = f(x), times up unless that is NULL */
+TEMPLATE void map(float *x, const float *up, size_t n, __m256 (*f)(__m256 x))
 {
-    for (size_t i = 0; i < n; i += LANES)
-        store_f32(y + i, f(load_f32(y + i, n - i), load_f32(x + i, n - i)), n - i);
-}
-
-/* x = f(x) */
-TEMPLATE void map(float *x, size_t n, __m256 (*f)(__m256 x))
-{
-    for (size_t i = 0; i < n; i += LANES)
-        store_f32(x + i, f(load_f32(x + i, n - i)), n - i);
-}
-
-TEMPLATE __m256 add8(__m256 y, __m256 x)
-{
-    return _mm256_add_ps(y, x);
+    for (size_t i = 0; i < n; i += LANES) {
+        __m256 v = f(load_f32(x + i, n - i));
+        store_f32(x + i, up ? _mm256_mul_ps(v, load_f32(up + i, n - i)) : v, n - i);
+    }
 }
 
 static void add(float *y, const float *x, size_t n)
 {
-    update(y, x, n, add8);
-}
-
-TEMPLATE __m256 multiply8(__m256 y, __m256 x)
-{
-    return _mm256_mul_ps(y, x);
-}
-
-static void multiply(float *y, const float *x, size_t n)
-{
-    update(y, x, n, multiply8);
+    for (size_t i = 0; i < n; i += LANES)
+        store_f32(y + i, _mm256_add_ps(load_f32(y + i, n - i), load_f32(x + i, n - i)), n - i);
 }
 
 static void scale(float *x, size_t n, float factor)
@@ -77,9 +58,9 @@ TEMPLATE __m256 silu8(__m256 x)
     return times_sigmoid(x, x);
 }
 
-static void silu(float *x, size_t n)
+static void silu(float *x, const float *up, size_t n)
 {
-    map(x, n, silu8);
+    map(x, up, n, silu8);
 }
 
 TEMPLATE __m256 gelu_tanh8(__m256 x)
@@ -88,9 +69,9 @@ TEMPLATE __m256 gelu_tanh8(__m256 x)
     return times_sigmoid(x, _mm256_mul_ps(_mm256_add_ps(x, cube), _mm256_set1_ps(GELU_TWO_ROOT)));
 }
 
-static void gelu_tanh(float *x, size_t n)
+static void gelu_tanh(float *x, const float *up, size_t n)
 {
-    map(x, n, gelu_tanh8);
+    map(x, up, n, gelu_tanh8);
 }
 
 TEMPLATE __m256 gelu8(__m256 x)
@@ -110,9 +91,9 @@ TEMPLATE __m256 gelu8(__m256 x)
     return _mm256_mul_ps(x, _mm256_blendv_ps(below, _mm256_sub_ps(one, below), positive));
 }
 
-static void gelu(float *x, size_t n)
+static void gelu(float *x, const float *up, size_t n)
 {
-    map(x, n, gelu8);
+    map(x, up, n, gelu8);
 }
 
 static float max(const float *x, size_t n)
@@ -374,7 +355,6 @@ void rows_avx2(struct kernels *kernels)
     kernels->silu = silu;
     kernels->gelu = gelu;
     kernels->gelu_tanh = gelu_tanh;
-    kernels->multiply = multiply;
     kernels->rotate_interleaved = rotate_interleaved;
     kernels->rotate_halves = rotate_halves;
     kernels->attend_scores = attend_scores;

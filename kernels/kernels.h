@@ -97,10 +97,11 @@ struct kernels {
     /* y = (x - mean) / sqrt(variance + epsilon) * weight (+ bias unless NULL); y may be x. */
     void (*layer_norm)(float *y, const float *x, const float *weight, const float *bias, size_t n,
                        float epsilon);
-    void (*silu)(float *x, size_t n);      /* x * sigmoid(x) */
-    void (*gelu)(float *x, size_t n);      /* exact: x * Phi(x) */
-    void (*gelu_tanh)(float *x, size_t n); /* the tanh approximation (Hendrycks & Gimpel) */
-    void (*multiply)(float *y, const float *x, size_t n); /* y *= x */
+    /* x = f(x), times up unless that is NULL. */
+    void (*silu)(float *x, const float *up, size_t n);      /* x * sigmoid(x) */
+    void (*gelu)(float *x, const float *up, size_t n);      /* exact: x * Phi(x) */
+    void (*gelu_tanh)(float *x, const float *up, size_t n); /* the tanh approximation (Hendrycks &
+                                                               Gimpel) */
 
     /* --- rotation ------------------------------------------------------------------------------
      */

@@ -16,15 +16,6 @@ static void add(float *y, const float *x, size_t n)
         y[i] += x[i];
 }
 
-static void multiply(float *y, const float *x, size_t n)
-{
-    size_t i = 0;
-    for (; i + 4 <= n; i += 4)
-        vst1q_f32(y + i, vmulq_f32(vld1q_f32(y + i), vld1q_f32(x + i)));
-    for (; i < n; i++)
-        y[i] *= x[i];
-}
-
 static void scale(float *x, size_t n, float factor)
 {
     size_t i = 0;
@@ -87,17 +78,20 @@ static void layer_norm(float *y, const float *x, const float *weight, const floa
         y[i] = (x[i] - mean) * factor * weight[i] + (bias ? bias[i] : 0.0F);
 }
 
-/* x = f(x) */
-NEON_TEMPLATE void map(float *x, size_t n, float32x4_t (*f)(float32x4_t))
+/* x = f(x), times up unless that is NULL */
+NEON_TEMPLATE void map(float *x, const float *up, size_t n, float32x4_t (*f)(float32x4_t))
 {
     size_t i = 0;
-    for (; i + 4 <= n; i += 4)
-        vst1q_f32(x + i, f(vld1q_f32(x + i)));
+    for (; i + 4 <= n; i += 4) {
+        float32x4_t v = f(vld1q_f32(x + i));
+        vst1q_f32(x + i, up ? vmulq_f32(v, vld1q_f32(up + i)) : v);
+    }
     if (i < n) {
         float tail[4] = {0};
         memcpy(tail, x + i, (n - i) * sizeof *x);
         vst1q_f32(tail, f(vld1q_f32(tail)));
-        memcpy(x + i, tail, (n - i) * sizeof *x);
+        for (size_t k = 0; i + k < n; k++)
+            x[i + k] = up ? tail[k] * up[i + k] : tail[k];
     }
 }
 
@@ -167,19 +161,19 @@ static inline float32x4_t gelu_4(float32x4_t x)
     return vfmsq_f32(vmaxq_f32(x, vdupq_n_f32(0)), vmulq_f32(a, e), vmulq_f32(p, t));
 }
 
-static void silu(float *x, size_t n)
+static void silu(float *x, const float *up, size_t n)
 {
-    map(x, n, silu_4);
+    map(x, up, n, silu_4);
 }
 
-static void gelu(float *x, size_t n)
+static void gelu(float *x, const float *up, size_t n)
 {
-    map(x, n, gelu_4);
+    map(x, up, n, gelu_4);
 }
 
-static void gelu_tanh(float *x, size_t n)
+static void gelu_tanh(float *x, const float *up, size_t n)
 {
-    map(x, n, gelu_tanh_4);
+    map(x, up, n, gelu_tanh_4);
 }
 
 /* --- rotation ------------------------------------------------------------------------------ */
@@ -385,7 +379,6 @@ void rows_neon(struct kernels *kernels)
     kernels->silu = silu;
     kernels->gelu = gelu;
     kernels->gelu_tanh = gelu_tanh;
-    kernels->multiply = multiply;
     kernels->rotate_interleaved = rotate_interleaved;
     kernels->rotate_halves = rotate_halves;
     kernels->attend_scores = attend_scores;

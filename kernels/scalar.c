@@ -119,30 +119,31 @@ static void layer_norm(float *y, const float *x, const float *weight, const floa
         y[i] = (x[i] - (float)mean) * factor * weight[i] + (bias ? bias[i] : 0.0F);
 }
 
-static void silu(float *x, size_t n)
+static float times(float x, const float *up, size_t i)
 {
-    for (size_t i = 0; i < n; i++)
-        x[i] = x[i] / (1.0F + expf(-x[i]));
+    return up ? x * up[i] : x;
 }
 
-static void gelu(float *x, size_t n)
+static void silu(float *x, const float *up, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        x[i] = 0.5F * x[i] * erfcf(x[i] * -0x1.6a09e6p-1F); /* erfc(-x / sqrt(2)) = 2 Phi(x) */
+        x[i] = times(x[i] / (1.0F + expf(-x[i])), up, i);
 }
 
-static void gelu_tanh(float *x, size_t n)
+static void gelu(float *x, const float *up, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        float inner = 0.79788456F * (x[i] + 0.044715F * x[i] * x[i] * x[i]); /* sqrt(2 / pi) */
-        x[i] = 0.5F * x[i] * (1.0F + tanhf(inner));
+        float phi_2 = erfcf(x[i] * -0x1.6a09e6p-1F); /* erfc(-x / sqrt(2)) = 2 Phi(x) */
+        x[i] = times(0.5F * x[i] * phi_2, up, i);
     }
 }
 
-static void multiply(float *y, const float *x, size_t n)
+static void gelu_tanh(float *x, const float *up, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        y[i] *= x[i];
+    for (size_t i = 0; i < n; i++) {
+        float inner = 0.79788456F * (x[i] + 0.044715F * x[i] * x[i] * x[i]); /* sqrt(2 / pi) */
+        x[i] = times(0.5F * x[i] * (1.0F + tanhf(inner)), up, i);
+    }
 }
 
 static void rotate_interleaved(float *x, const float *cos, const float *sin, size_t pairs)
@@ -258,7 +259,6 @@ void kernels_scalar(struct kernels *kernels)
         .silu = silu,
         .gelu = gelu,
         .gelu_tanh = gelu_tanh,
-        .multiply = multiply,
         .rotate_interleaved = rotate_interleaved,
         .rotate_halves = rotate_halves,
         .attend_scores = attend_scores,

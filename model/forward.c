@@ -26,7 +26,10 @@ struct pass {
     const int32_t *ids;
     int n;
     int first;
-    const struct norm *norm; /* of the loops that need one */
+    int wanted_from; /* the first token whose logits are wanted, n for none */
+    float *logits;
+    const struct norm *post_norm; /* of y, in the loops that add it */
+    const struct norm *norm;      /* from x to h, in the loops that need one */
 };
 
 static size_t qkv_width(const struct config *c)
@@ -184,30 +187,29 @@ static void finish_qkv(void *context, int begin, int end, int thread)
     }
 }
 
+/* gate = activation(gate) * up, or without a gate up = activation(up) */
 static void activate(void *context, int begin, int end, int thread)
 {
     (void)thread;
     const struct pass *pass = context;
     const struct kernels *k = pass->k;
     const struct activations *a = &pass->session->activations;
-    size_t n = (size_t)pass->config->hidden_dim;
-    for (int t = pass->first + begin; t < pass->first + end; t++) {
-        float *up = a->up + (size_t)t * n;
-        float *gate = a->gate + (size_t)t * n;
-        float *x = pass->config->architecture->gated ? gate : up;
-        switch (pass->config->architecture->activation) {
-        case ACTIVATION_SILU:
-            k->silu(x, n);
-            break;
-        case ACTIVATION_GELU:
-            k->gelu(x, n);
-            break;
-        case ACTIVATION_GELU_TANH:
-            k->gelu_tanh(x, n);
-            break;
-        }
-        if (pass->config->architecture->gated)
-            k->multiply(up, gate, n);
+    const struct architecture *architecture = pass->config->architecture;
+    size_t hidden = (size_t)pass->config->hidden_dim;
+    size_t from = (size_t)(pass->first + begin) * hidden;
+    size_t n = (size_t)(end - begin) * hidden;
+    float *x = architecture->gated ? a->gate + from : a->up + from;
+    const float *up = architecture->gated ? a->up + from : NULL;
+    switch (architecture->activation) {
+    case ACTIVATION_SILU:
+        k->silu(x, up, n);
+        break;
+    case ACTIVATION_GELU:
+        k->gelu(x, up, n);
+        break;
+    case ACTIVATION_GELU_TANH:
+        k->gelu_tanh(x, up, n);
+        break;
     }
 }
 
@@ -218,17 +220,22 @@ static void add_tokens(void *context, int begin, int end, int thread)
     const struct activations *a = &pass->session->activations;
     size_t dim = (size_t)pass->config->dim;
     for (int t = pass->first + begin; t < pass->first + end; t++) {
+        float *x = a->x + (size_t)t * dim;
         float *y = a->y + (size_t)t * dim;
-        if (pass->norm->weight)
-            apply_norm(pass, pass->norm, y, y, dim);
-        pass->k->add(a->x + (size_t)t * dim, y, dim);
+        if (pass->post_norm->weight)
+            apply_norm(pass, pass->post_norm, y, y, dim);
+        pass->k->add(x, y, dim);
+        if (pass->norm)
+            apply_norm(pass, pass->norm, a->h + (size_t)t * dim, x, dim);
     }
 }
 
-/* x += norm(y) */
-static void add_residual(struct pass *pass, const struct norm *norm, int first)
+/* x += norm(y) and, unless `next` is NULL, h = next(x) for what comes next. */
+static void add_residual(struct pass *pass, const struct norm *norm, const struct norm *next,
+                         int first)
 {
-    pass->norm = norm;
+    pass->post_norm = norm;
+    pass->norm = next;
     for_tokens(pass, first, add_tokens);
 }
 
@@ -256,12 +263,12 @@ static void project_qkv(struct pass *pass)
     for_tokens(pass, 0, finish_qkv);
 }
 
-/* The attention half of a layer: y for tokens from `first` on; keys and values of all. */
+/* The attention half of a layer, from h to y: keys and values of all tokens, and y from `first`
+ * on. */
 static void attend(struct pass *pass, int first)
 {
     const struct config *c = pass->config;
     const struct activations *a = &pass->session->activations;
-    normalise(pass, &pass->layer->attention_norm, 0);
     project_qkv(pass);
     if (first == pass->n)
         return;
@@ -283,10 +290,12 @@ static void feed_forward(struct pass *pass, int first)
     for_tokens(pass, first, activate);
     const struct linear *out = &pass->layer->down;
     float *y = a->y;
-    multiply(pass, &out, 1, a->up, (size_t)c->hidden_dim, &y, (size_t)c->dim, first);
+    multiply(pass, &out, 1, c->architecture->gated ? a->gate : a->up, (size_t)c->hidden_dim, &y,
+             (size_t)c->dim, first);
 }
 
-static void layer_pass(struct pass *pass, int first)
+/* From h = attention_norm(x) to h = next(x). */
+static void layer_pass(struct pass *pass, const struct norm *next, int first)
 {
     const struct layer *layer = pass->layer;
     attend(pass, first);
@@ -295,41 +304,59 @@ static void layer_pass(struct pass *pass, int first)
     if (pass->config->parallel_residual) {
         if (layer->ffn_norm.weight) /* else h, which attention has read, serves both halves */
             normalise(pass, &layer->ffn_norm, first);
-        add_residual(pass, &layer->attention_post_norm, first);
+        add_residual(pass, &layer->attention_post_norm, NULL, first);
     } else {
-        add_residual(pass, &layer->attention_post_norm, first);
-        normalise(pass, &layer->ffn_norm, first);
+        add_residual(pass, &layer->attention_post_norm, &layer->ffn_norm, first);
     }
     feed_forward(pass, first);
-    add_residual(pass, &layer->ffn_post_norm, first);
+    add_residual(pass, &layer->ffn_post_norm, next, first);
+}
+
+static void all_layers(void *context)
+{
+    struct pass *pass = context;
+    struct session *session = pass->session;
+    const struct model *model = session->model;
+    const struct activations *a = &session->activations;
+    int n = pass->n;
+    for_tokens(pass, 0, embed_tokens);
+    for_tokens(pass, 0, compute_turns);
+    /* The last layer stores everyone's keys and values, and goes on with those whose logits are
+     * wanted. */
+    normalise(pass, &model->layers[0].attention_norm, 0);
+    for (int l = 0; l < model->config.n_layers; l++) {
+        bool last = l == model->config.n_layers - 1;
+        pass->layer = &model->layers[l];
+        pass->layer_index = l;
+        layer_pass(pass, last ? &model->output_norm : &model->layers[l + 1].attention_norm,
+                   last ? pass->wanted_from : 0);
+    }
+    int wanted = n - pass->wanted_from;
+    if (wanted == 0)
+        return;
+    size_t dim = (size_t)model->config.dim;
+    struct product product = {&model->output.w, model->output.bias, pass->logits,
+                              (size_t)model->config.vocab_size};
+    matmul(pass->k, &session->workspace, a->h + (size_t)pass->wanted_from * dim, dim, wanted,
+           &product, 1);
+    if (model->config.logit_scale != 1)
+        pass->k->scale(pass->logits, (size_t)wanted * (size_t)model->config.vocab_size,
+                       model->config.logit_scale);
 }
 
 void forward(struct session *session, const int32_t *ids, int n, enum forward_logits wanted,
              float *logits)
 {
-    const struct model *model = session->model;
-    const struct activations *a = &session->activations;
     struct pass pass = {
-        .session = session, .k = &model->kernels, .config = &model->config, .ids = ids, .n = n};
-    for_tokens(&pass, 0, embed_tokens);
-    for_tokens(&pass, 0, compute_turns);
-    /* The last layer stores everyone's keys and values, and goes on with those whose logits are
-     * wanted. */
-    int wanted_from = wanted == LOGITS_ALL ? 0 : wanted == LOGITS_LAST ? n - 1 : n;
-    for (int l = 0; l < model->config.n_layers; l++) {
-        pass.layer = &model->layers[l];
-        pass.layer_index = l;
-        layer_pass(&pass, l == model->config.n_layers - 1 ? wanted_from : 0);
-    }
-    if (wanted == LOGITS_NONE)
-        return;
-    normalise(&pass, &model->output_norm, wanted_from);
-    size_t dim = (size_t)model->config.dim;
-    struct product product = {&model->output.w, model->output.bias, logits,
-                              (size_t)model->config.vocab_size};
-    matmul(pass.k, &session->workspace, a->h + (size_t)wanted_from * dim, dim, n - wanted_from,
-           &product, 1);
-    if (model->config.logit_scale != 1)
-        pass.k->scale(logits, (size_t)(n - wanted_from) * (size_t)model->config.vocab_size,
-                      model->config.logit_scale);
+        .session = session,
+        .k = &session->model->kernels,
+        .config = &session->model->config,
+        .ids = ids,
+        .n = n,
+        .wanted_from = wanted == LOGITS_ALL    ? 0
+                       : wanted == LOGITS_LAST ? n - 1
+                                               : n,
+        .logits = logits,
+    };
+    parallel_team(all_layers, &pass);
 }

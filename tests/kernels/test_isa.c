@@ -456,10 +456,6 @@ START_TEST(sums_products_and_the_largest)
         for (size_t i = 0; i < n; i++)
             expect(same_bits(y[i], old[i] + x[i]), "add", n);
         memcpy(y, old, n * sizeof *y);
-        k.multiply(y, x, n);
-        for (size_t i = 0; i < n; i++)
-            expect(same_bits(y[i], old[i] * x[i]), "multiply", n);
-        memcpy(y, old, n * sizeof *y);
         k.scale(y, n, 0.7F);
         for (size_t i = 0; i < n; i++)
             expect(same_bits(y[i], old[i] * 0.7F), "scale", n);
@@ -496,7 +492,7 @@ START_TEST(activations)
 {
     struct kernels k = tier(_i);
     struct {
-        void (*found)(float *x, size_t n);
+        void (*found)(float *x, const float *up, size_t n);
         double (*exact)(double x);
         const char *name;
     } functions[] = {{k.silu, exact_silu, "silu"},
@@ -508,10 +504,14 @@ START_TEST(activations)
             size_t n = lengths[s / COUNT(widths)];
             float width = widths[s % COUNT(widths)];
             float *x = floats(n, -width, width), *y = copy_of(x, n);
-            functions[f].found(y, n);
-            for (size_t i = 0; i < n; i++)
+            float *up = floats(n, -2, 2), *gated = copy_of(x, n);
+            functions[f].found(y, NULL, n);
+            functions[f].found(gated, up, n);
+            for (size_t i = 0; i < n; i++) {
                 expect_near(y[i], functions[f].exact(x[i]), 3e-7 * fabs(x[i]) + FLT_MIN,
                             functions[f].name, n);
+                expect(same_bits(gated[i], y[i] * up[i]), functions[f].name, n);
+            }
             release();
         }
 }
@@ -520,10 +520,10 @@ END_TEST
 START_TEST(activations_at_the_ends)
 {
     struct kernels k = tier(_i);
-    void (*functions[])(float *x, size_t n) = {k.silu, k.gelu, k.gelu_tanh};
+    void (*functions[])(float *x, const float *up, size_t n) = {k.silu, k.gelu, k.gelu_tanh};
     for (size_t f = 0; f < COUNT(functions); f++) {
         float ends[] = {INFINITY, NAN, 0, 1e20F, -1e20F};
-        functions[f](ends, COUNT(ends));
+        functions[f](ends, NULL, COUNT(ends));
         ck_assert(isinf(ends[0]) && isnan(ends[1]) && ends[2] == 0);
         ck_assert(ends[3] == 1e20F && fabsf(ends[4]) <= 1);
     }
@@ -754,7 +754,7 @@ START_TEST(tables_are_complete)
     ck_assert_int_le(k.tile_tokens, TILE_TOKENS_MAX);
     if (k.panel_rows > 0)
         ck_assert(k.tile_tokens > 0 && k.panel_f32 && k.product_f32 && k.panel_q8 && k.product_q8);
-    ck_assert(k.add && k.rms_norm && k.layer_norm && k.silu && k.gelu && k.gelu_tanh && k.multiply);
+    ck_assert(k.add && k.rms_norm && k.layer_norm && k.silu && k.gelu && k.gelu_tanh);
     ck_assert(k.rotate_interleaved && k.rotate_halves && k.attend_scores && k.attend_values);
     ck_assert(k.max && k.exp_sum && k.scale);
 }

@@ -1,11 +1,16 @@
-/* parallel: every item once, by a thread that exists, in pieces of the size asked for. */
+/* parallel: every item once, by a thread that exists, in pieces of the size asked for; loop after
+ * loop in one team. */
 #include "kernels/parallel.h"
 
 #include <check.h>
+#include <omp.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
+#include <threads.h>
+#include <time.h>
 
 #include "tests/suites.h"
 
@@ -127,6 +132,107 @@ START_TEST(test_scratch)
 }
 END_TEST
 
+/* Loops of random sizes, one after the other, in one team of more threads than there may be CPUs:
+ * each loop reads what the one before wrote. */
+enum { STRESS_LOOPS = 3000, STRESS_ITEMS = 300 };
+
+struct stress {
+    unsigned seed;
+    int n;
+    uint64_t now[STRESS_ITEMS], next[STRESS_ITEMS], expected[STRESS_ITEMS];
+};
+
+static uint64_t mixed(uint64_t a, uint64_t b)
+{
+    return (a ^ (b + 0x9E3779B97F4A7C15U)) * 0xBF58476D1CE4E5B9U;
+}
+
+static void stress_body(void *context, int begin, int end, int thread)
+{
+    (void)thread;
+    struct stress *s = context;
+    for (int i = begin; i < end; i++)
+        s->next[i] = mixed(s->now[i], s->now[s->n - 1 - i]);
+}
+
+static void stress_loops(void *context)
+{
+    struct stress *s = context;
+    for (int loop = 0; loop < STRESS_LOOPS; loop++) {
+        s->seed = s->seed * 1664525U + 1013904223U;
+        s->n = 1 + (int)(s->seed >> 8) % STRESS_ITEMS;
+        int least = 1 + (int)(s->seed >> 20) % 7;
+        for (int i = 0; i < s->n; i++)
+            s->expected[i] = mixed(s->now[i], s->now[s->n - 1 - i]);
+        (s->seed >> 30 & 1 ? parallel_for : parallel_for_shrinking)(s->n, least, stress_body, s);
+        ck_assert_mem_eq(s->next, s->expected, (size_t)s->n * sizeof *s->next);
+        memcpy(s->now, s->next, (size_t)s->n * sizeof *s->now);
+        if ((s->seed >> 12) % 256 == 0) /* long enough for the others to go to sleep */
+            nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+    }
+}
+
+START_TEST(test_stress)
+{
+    static struct stress s;
+    s.seed = (unsigned)_i;
+    parallel_set_threads(_i);
+    parallel_team(stress_loops, &s);
+}
+END_TEST
+
+static void nested_body(void *context, int begin, int end, int thread)
+{
+    (void)thread;
+    for (int i = begin; i < end; i++)
+        parallel_for(10, 1, body, context);
+}
+
+/* A loop in a piece of a loop stays on its thread, in one piece; a team in a team is the same. */
+static void nested_loops(void *context)
+{
+    parallel_for(100, 1, nested_body, context);
+}
+
+static void nested_team(void *context)
+{
+    parallel_team(nested_loops, context);
+}
+
+START_TEST(test_nested)
+{
+    static struct count count;
+    count.n = 10;
+    count.grain = 1;
+    count.whole = true;
+    parallel_set_threads(3);
+    parallel_team(nested_team, &count);
+    ck_assert_int_eq(atomic_load(&count.wrong), 0);
+    ck_assert_int_eq(atomic_load(&count.calls), 100);
+    for (int i = 0; i < 10; i++)
+        ck_assert_int_eq(atomic_load(&count.times[i]), 100);
+}
+END_TEST
+
+/* Two threads of somebody else's, each with loops of its own. */
+static int lone_loops(void *context)
+{
+    parallel_team(stress_loops, context);
+    return 0;
+}
+
+START_TEST(test_two_teams)
+{
+    static struct stress s[2];
+    parallel_set_threads(2);
+    thrd_t thread;
+    ck_assert_int_eq(thrd_create(&thread, lone_loops, &s[0]), thrd_success);
+    lone_loops(&s[1]);
+    ck_assert_int_eq(thrd_join(thread, NULL), thrd_success);
+    ck_assert_mem_eq(s[0].now, s[1].now, sizeof s[0].now);
+}
+END_TEST
+
 START_TEST(test_default_threads)
 {
     unsetenv("OMP_NUM_THREADS");
@@ -142,7 +248,7 @@ START_TEST(test_default_threads)
     CPU_SET(cpu, &one);
     ck_assert_int_eq(sched_setaffinity(0, sizeof one, &one), 0);
     ck_assert_int_eq(parallel_default_threads(), 1);
-    parallel_set_threads(3);
+    omp_set_num_threads(3);
     setenv("OMP_NUM_THREADS", "3", 1); /* wins */
     ck_assert_int_eq(parallel_default_threads(), 3);
 }
@@ -156,6 +262,9 @@ Suite *parallel_suite(void)
     tcase_add_loop_test(tcase, test_every_item_once, 1, 5);
     tcase_add_loop_test(tcase, test_shrinking_pieces, 1, 5);
     tcase_add_test(tcase, test_scratch);
+    tcase_add_loop_test(tcase, test_stress, 1, 9);
+    tcase_add_test(tcase, test_nested);
+    tcase_add_test(tcase, test_two_teams);
     tcase_add_test(tcase, test_default_threads);
     suite_add_tcase(suite, tcase);
     return suite;
