@@ -90,17 +90,22 @@ TEMPLATE __m256i decode_iq4_nl(const uint8_t *block, int j)
     return look_up_iq4(decode_q4_0(block, j));
 }
 
-/* 16 in the bytes whose fifth bit, of the 32 at qh, is set. */
-TEMPLATE __m256i fifth_bits(const uint8_t *qh)
+/* 16 in the bytes whose bit, of 32, is set. */
+TEMPLATE __m256i spread_fifth_bits(uint32_t bits)
 {
-    int bits;
-    memcpy(&bits, qh, 4);
     const __m256i bytes =
         _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
     __m256i mask = _mm256_set1_epi64x((long long)0x8040201008040201);
-    __m256i spread = _mm256_shuffle_epi8(_mm256_set1_epi32(bits), bytes);
+    __m256i spread = _mm256_shuffle_epi8(_mm256_set1_epi32((int)bits), bytes);
     spread = _mm256_cmpeq_epi8(_mm256_and_si256(spread, mask), mask);
     return _mm256_and_si256(spread, each_byte(16));
+}
+
+TEMPLATE __m256i fifth_bits(const uint8_t *qh)
+{
+    uint32_t bits;
+    memcpy(&bits, qh, 4);
+    return spread_fifth_bits(bits);
 }
 
 TEMPLATE __m256i decode_q5_0(const uint8_t *block, int j)

@@ -1,108 +1,211 @@
-/* gemv_avx2: rows of weights times one vector with AVX2, FMA and F16C: generation. Weights are
- * decoded into registers and multiplied there; nothing but the results is stored.
+/* gemv_avx2: rows of weights times one to eight vectors with AVX2, FMA and F16C: generation.
+ * Weights are decoded into registers and multiplied there with every token; nothing but results is
+ * stored.
  *
- * A step is eight vectors of 32 weights. VPMADDUBSW multiplies unsigned by signed bytes and adds
- * pairs in 16 bits. Stored weights have at most six bits and are multiplied as they are: even four
- * products, 4 * 63 * 127, stay below 2^15, so that two vectors can be merged before they are
- * widened. Signed weights are multiplied as |w| times x with the sign of w; pairs are at most
- * 2 * 128 * 127. Group sums are exact integers; what remains are three operations with the scales.
+ * A step is 256 weights; eight groups of it, each in 128 bits of its own, are four pairs or four
+ * vectors. VPMADDUBSW multiplies unsigned by signed bytes and adds pairs in 16 bits. Stored weights
+ * have at most six bits and are multiplied as they are; signed ones as |w| times x with the sign of
+ * w: pairs are at most 2 * 128 * 127. A tree of additions brings the sums of eight groups into one
+ * vector; the format's offset times x.sum is taken off, all in integers. What remains are three
+ * operations with the scales. All vectors of groups are in the order that the tree leaves: group
+ * 2 i + j, which is in 128 bits j of vector i, comes to place 4 j + i.
  *
- * Each row is summed alone, in one order. */
+ * Activations are laid out the same way once for all rows. They end with zeros where the last step
+ * of a row has blocks missing, so that every step is a whole one. */
 #include "kernels/avx2.h"
 #include "kernels/scales_avx2.h"
 
 enum {
-    VECTORS = 8, /* of 32 weights in a step */
+    STEP = 256,       /* weights */
+    VECTORS = 8,      /* of weights in a step */
+    GROUPS = 8,       /* in a vector of sums */
+    ROW_BLOCK = 16,   /* rows for which sums are kept */
+    X_VECTORS = 2048, /* room for activations: 64 KiB */
+    STEP_BYTES = 272, /* at most */
 };
+
+/* The weights of a step: the first and second halves of groups of 32, 2 i and 2 i + 1, are vectors
+ * 2 i and 2 i + 1; groups of 16 are vector i. */
+typedef void decode_step(const uint8_t *w, __m256i v[VECTORS]);
 
 /* How a format is read; constants all, which inlining dissolves. */
 struct reader {
-    size_t bytes; /* of a block */
-    bool blocks;  /* of 256 weights, one in a step; otherwise eight of 32 */
-    int group;
+    size_t bytes;  /* of a block */
+    size_t blocks; /* in a step: 8 or 1 */
+    size_t group;
     int offset;
     bool is_signed; /* weights */
     bool has_min;
-    decode_part *part;
-    decode_scales *scales; /* of blocks of 256 */
+    int narrow; /* how many of the first two stages of the tree have sums of 16 bits */
+    decode_step *weights;
+    decode_scales *scales;
 };
 
-/* In each 128 bits: the sum of a's 32-bit units 0 and 2, of b's, of a's 1 and 3, of b's. */
-TEMPLATE __m256i merge(__m256i a, __m256i b, bool words)
+/* --- weights ------------------------------------------------------------------------------- */
+
+/* 16 bytes, 16 others. */
+TEMPLATE __m256i load128_pair(const void *a, const void *b)
 {
-    __m256i low = _mm256_unpacklo_epi32(a, b), high = _mm256_unpackhi_epi32(a, b);
-    return words ? _mm256_add_epi16(low, high) : _mm256_add_epi32(low, high);
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(load128(a)), load128(b), 1);
 }
 
-TEMPLATE __m256i add_pairs(__m256i a, __m256i b)
+/* Two groups: their first halves and their second halves. */
+typedef void decode_pair(const uint8_t *w, __m256i *first, __m256i *second);
+
+TEMPLATE void split_nibbles(__m256i x, __m256i *first, __m256i *second)
 {
-    return _mm256_add_epi32(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+    *first = field(x, 0, 4);
+    *second = field(x, 4, 4);
 }
 
-/* Weights times activations, added up in each 128 bits: those of vectors 4 h .. 4 h + 3. */
-TEMPLATE __m256i four_sums(const struct reader *f, const uint8_t *w, size_t units, const int8_t *x,
-                           int h)
+TEMPLATE void pair_q4_0(const uint8_t *w, __m256i *first, __m256i *second)
 {
-    const __m256i ones = _mm256_set1_epi16(1);
-    __m256i v[4];
+    const struct block_q4_0 *b = (const void *)w;
+    split_nibbles(load128_pair(b[0].qs, b[1].qs), first, second);
+}
+
+TEMPLATE void pair_q4_1(const uint8_t *w, __m256i *first, __m256i *second)
+{
+    const struct block_q4_1 *b = (const void *)w;
+    split_nibbles(load128_pair(b[0].qs, b[1].qs), first, second);
+}
+
+TEMPLATE void pair_iq4_nl(const uint8_t *w, __m256i *first, __m256i *second)
+{
+    pair_q4_0(w, first, second);
+    *first = look_up_iq4(*first);
+    *second = look_up_iq4(*second);
+}
+
+/* The fifth bits of blocks whose 32 are at a and b. */
+TEMPLATE void add_fifth_bits(const uint8_t a[4], const uint8_t b[4], __m256i *first,
+                             __m256i *second)
+{
+    uint16_t bits[4];
+    memcpy(bits, a, 4);
+    memcpy(bits + 2, b, 4);
+    *first =
+        _mm256_or_si256(*first, spread_fifth_bits((uint32_t)bits[0] | (uint32_t)bits[2] << 16));
+    *second =
+        _mm256_or_si256(*second, spread_fifth_bits((uint32_t)bits[1] | (uint32_t)bits[3] << 16));
+}
+
+TEMPLATE void pair_q5_0(const uint8_t *w, __m256i *first, __m256i *second)
+{
+    const struct block_q5_0 *b = (const void *)w;
+    split_nibbles(load128_pair(b[0].qs, b[1].qs), first, second);
+    add_fifth_bits(b[0].qh, b[1].qh, first, second);
+}
+
+TEMPLATE void pair_q5_1(const uint8_t *w, __m256i *first, __m256i *second)
+{
+    const struct block_q5_1 *b = (const void *)w;
+    split_nibbles(load128_pair(b[0].qs, b[1].qs), first, second);
+    add_fifth_bits(b[0].qh, b[1].qh, first, second);
+}
+
+TEMPLATE void pair_q8_0(const uint8_t *w, __m256i *first, __m256i *second)
+{
+    const struct block_q8_0 *b = (const void *)w;
+    *first = load128_pair(b[0].qs, b[1].qs);
+    *second = load128_pair(b[0].qs + 16, b[1].qs + 16);
+}
+
+#define STEP_OF_32(name, block)                                                      \
+    TEMPLATE void step_##name(const uint8_t *w, __m256i v[VECTORS])                  \
+    {                                                                                \
+        UNROLL                                                                       \
+        for (size_t i = 0; i < 4; i++)                                               \
+            pair_##name(w + 2 * i * sizeof(struct block), &v[2 * i], &v[2 * i + 1]); \
+    }
+
+STEP_OF_32(q4_0, block_q4_0)
+STEP_OF_32(q4_1, block_q4_1)
+STEP_OF_32(q5_0, block_q5_0)
+STEP_OF_32(q5_1, block_q5_1)
+STEP_OF_32(q8_0, block_q8_0)
+STEP_OF_32(iq4_nl, block_q4_0)
+
+/* Nibbles of Q4_K: 32 bytes with one group below another. */
+TEMPLATE void step_q4_k(const uint8_t *w, __m256i v[VECTORS])
+{
+    const struct block_q4_k *b = (const void *)w;
+    UNROLL
+    for (int i = 0; i < VECTORS; i++)
+        v[i] = nibbles16(load128_twice(b->qs + 16 * i));
+}
+
+TEMPLATE void step_q5_k(const uint8_t *w, __m256i v[VECTORS])
+{
+    const struct block_q5_k *b = (const void *)w;
+    UNROLL
+    for (int i = 0; i < VECTORS; i++) {
+        int even = i / 2 * 2; /* the group of the lower 128 bits, and the bit to move to bit 4 */
+        int left = even < 4 ? 4 - even : 0, right = even < 4 ? 0 : even - 4;
+        int more = even < 4 ? left - 1 : right + 1;
+        __m256i high = load128_twice(b->high + i % 2 * 16);
+        high = even < 4 ? _mm256_sllv_epi32(high, _mm256_setr_epi32(left, left, left, left, more,
+                                                                    more, more, more))
+                        : _mm256_srlv_epi32(high, _mm256_setr_epi32(right, right, right, right,
+                                                                    more, more, more, more));
+        v[i] = _mm256_or_si256(nibbles16(load128_twice(b->qs + 16 * i)),
+                               _mm256_and_si256(high, each_byte(16)));
+    }
+}
+
+TEMPLATE void step_iq4_xs(const uint8_t *w, __m256i v[VECTORS])
+{
+    const struct block_iq4_xs *b = (const void *)w;
     UNROLL
     for (int i = 0; i < 4; i++) {
-        int k = 4 * h + i;
-        if ((size_t)k >= units) {
-            v[i] = _mm256_setzero_si256();
-            continue;
-        }
-        __m256i weights = f->blocks ? f->part(w, k) : f->part(w + (size_t)k * f->bytes, 0);
-        __m256i q = load256(x + 32 * k);
-        if (f->is_signed)
-            v[i] = _mm256_madd_epi16(
-                _mm256_maddubs_epi16(_mm256_abs_epi8(weights), _mm256_sign_epi8(q, weights)), ones);
-        else
-            v[i] = _mm256_maddubs_epi16(weights, q);
+        split_nibbles(load256(b->qs + 32 * i), &v[2 * i], &v[2 * i + 1]);
+        v[2 * i] = look_up_iq4(v[2 * i]);
+        v[2 * i + 1] = look_up_iq4(v[2 * i + 1]);
     }
-    __m256i ab = merge(v[0], v[1], !f->is_signed), cd = merge(v[2], v[3], !f->is_signed);
-    if (!f->is_signed) {
-        ab = _mm256_madd_epi16(ab, ones);
-        cd = _mm256_madd_epi16(cd, ones);
-    }
-    return add_pairs(ab, cd);
 }
 
-/* total += x.scale * (scale * (sums - offset * x.sum) -+ min * x.sum) for eight groups. */
-TEMPLATE void add_groups(const struct reader *f, __m256i sums, __m256 scale, __m256 min,
-                         struct q8_row x, size_t left, __m256 *total)
+#define STEP_OF_16(name)                                            \
+    TEMPLATE void step_##name(const uint8_t *w, __m256i v[VECTORS]) \
+    {                                                               \
+        UNROLL                                                      \
+        for (int i = 0; i < VECTORS; i++)                           \
+            v[i] = decode_##name(w, i);                             \
+    }
+
+STEP_OF_16(q2_k)
+STEP_OF_16(q3_k)
+STEP_OF_16(q6_k)
+
+/* --- scales -------------------------------------------------------------------------------- */
+
+/* Eight values of groups from their own order to the tree's. */
+TEMPLATE __m256i reordered(__m256i groups)
 {
-    __m256i x_sum =
-        left >= 8 ? load256(x.sum) : _mm256_maskload_epi32((const int *)x.sum, first_lanes(left));
-    if (f->offset)
-        sums = _mm256_sub_epi32(sums, _mm256_mullo_epi32(x_sum, _mm256_set1_epi32(f->offset)));
-    __m256 term = _mm256_mul_ps(_mm256_cvtepi32_ps(sums), scale);
-    if (f->has_min && f->blocks)
-        term = _mm256_fnmadd_ps(min, _mm256_cvtepi32_ps(x_sum), term);
-    else if (f->has_min)
-        term = _mm256_fmadd_ps(min, _mm256_cvtepi32_ps(x_sum), term);
-    *total = _mm256_fmadd_ps(term, load_f32(x.scale, left), *total);
+    return _mm256_permutevar8x32_epi32(groups, _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7));
 }
 
-/* The first four bytes of block i in all lanes, zeros if there is none. */
-TEMPLATE __m256i head(const uint8_t *w, size_t bytes, size_t units, size_t i)
+TEMPLATE __m256 reordered_floats(__m256 groups)
 {
-    int four = 0;
-    if (i < units)
-        memcpy(&four, w + i * bytes, sizeof four);
+    return _mm256_castsi256_ps(reordered(_mm256_castps_si256(groups)));
+}
+
+/* The first four bytes of block i in all lanes. */
+TEMPLATE __m256i head(const uint8_t *w, size_t bytes, size_t i)
+{
+    int four;
+    memcpy(&four, w + i * bytes, sizeof four);
     return _mm256_set1_epi32(four);
 }
 
-/* Blocks of 32 begin with d, or d and m: those of `units` <= 8 blocks, zeros beyond. */
-TEMPLATE void scales_32(const struct reader *f, const uint8_t *w, size_t units, __m256 *scale,
-                        __m256 *min)
+/* Blocks of 32 begin with d, or d and m. */
+TEMPLATE void heads_to_floats(const uint8_t *w, size_t bytes, __m256 *scale, __m256 *min)
 {
-#define HEAD(i) head(w, f->bytes, units, i)
+#define HEAD(i) head(w, bytes, i)
     /* a tree, and loads that broadcast: neither waits for the shuffling port */
-    __m256i a = _mm256_blend_epi32(HEAD(0), HEAD(1), 0x02);
-    __m256i b = _mm256_blend_epi32(HEAD(2), HEAD(3), 0x08);
-    __m256i c = _mm256_blend_epi32(HEAD(4), HEAD(5), 0x20);
-    __m256i d = _mm256_blend_epi32(HEAD(6), HEAD(7), 0x80);
+    __m256i a = _mm256_blend_epi32(HEAD(0), HEAD(2), 0x02);
+    __m256i b = _mm256_blend_epi32(HEAD(4), HEAD(6), 0x08);
+    __m256i c = _mm256_blend_epi32(HEAD(1), HEAD(3), 0x20);
+    __m256i d = _mm256_blend_epi32(HEAD(5), HEAD(7), 0x80);
 #undef HEAD
     __m256i heads =
         _mm256_blend_epi32(_mm256_blend_epi32(a, b, 0x0C), _mm256_blend_epi32(c, d, 0xC0), 0xF0);
@@ -110,79 +213,237 @@ TEMPLATE void scales_32(const struct reader *f, const uint8_t *w, size_t units, 
         _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15));
     heads = _mm256_permute4x64_epi64(_mm256_shuffle_epi8(heads, words), 0xD8);
     *scale = _mm256_cvtph_ps(_mm256_castsi256_si128(heads));
-    if (f->has_min)
-        *min = _mm256_cvtph_ps(_mm256_extracti128_si256(heads, 1));
+    *min = _mm256_cvtph_ps(_mm256_extracti128_si256(heads, 1));
 }
 
-/* One step, of which the first `units` vectors exist. */
-TEMPLATE void add_step(const struct reader *f, const uint8_t *w, size_t units, struct q8_row x,
-                       __m256 *total)
+/* The scales and minima of a step, for 8 or 16 groups. */
+TEMPLATE void step_scales(const struct reader *f, const uint8_t *w, __m256 scale[2], __m256 min[2])
 {
-    __m256i low = four_sums(f, w, units, x.q, 0), high = four_sums(f, w, units, x.q, 1);
-    __m256 scale[2], min[2];
-    if (f->blocks)
-        f->scales(w, scale, min);
-    else
-        scales_32(f, w, units, scale, min);
-    if (f->group == 32) {
-        __m256i sums = _mm256_add_epi32(_mm256_permute2x128_si256(low, high, 0x20),
-                                        _mm256_permute2x128_si256(low, high, 0x31));
-        add_groups(f, sums, scale[0], min[0], x, units, total);
-    } else { /* from groups 0 2 4 6 | 1 3 5 7 and so on */
-        const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-        add_groups(f, _mm256_permutevar8x32_epi32(low, order), scale[0], min[0], x, 8, total);
-        x = (struct q8_row){x.q, x.scale + 8, x.sum + 8};
-        add_groups(f, _mm256_permutevar8x32_epi32(high, order), scale[1], min[1], x, 8, total);
+    if (f->blocks > 1) {
+        heads_to_floats(w, f->bytes, scale, min);
+        return;
+    }
+    f->scales(w, scale, min);
+    UNROLL
+    for (size_t h = 0; h < 32 / f->group; h++) {
+        scale[h] = reordered_floats(scale[h]);
+        if (f->has_min)
+            min[h] = reordered_floats(min[h]);
     }
 }
 
-TEMPLATE void multiply_rows(const struct reader *f, const uint8_t *data, size_t row_bytes,
-                            size_t rows, size_t n, struct q8_row all, float *y)
+/* --- activations --------------------------------------------------------------------------- */
+
+/* What a step takes of one token: x.scale and x.sum for every eight groups, then the vectors. */
+enum { X_SCALE, X_SUM, X_HEAD };
+
+TEMPLATE size_t x_heads(const struct reader *f)
 {
-    enum { STEP = 32 * VECTORS };
-    size_t step_bytes = f->blocks ? f->bytes : VECTORS * f->bytes;
-    size_t groups = STEP / (size_t)f->group;
-    for (size_t r = 0; r < rows; r++, data += row_bytes) {
-        const uint8_t *w = data;
-        __m256 total = _mm256_setzero_ps();
-        struct q8_row x = all;
-        size_t left = n;
-        for (; left >= STEP; left -= STEP, w += step_bytes) {
-            prefetch(w, step_bytes);
-            add_step(f, w, VECTORS, x, &total);
-            x = (struct q8_row){x.q + STEP, x.scale + groups, x.sum + groups};
+    return X_HEAD * (32 / f->group);
+}
+
+TEMPLATE size_t x_vectors(const struct reader *f)
+{
+    return x_heads(f) + VECTORS;
+}
+
+/* The next `left` <= 256 activations, and zeros. In place of x.sum stands what is added to the
+ * sums, or what the minima are multiplied with. */
+TEMPLATE void lay_out_step(const struct reader *f, struct q8_row x, size_t left, __m256i *to)
+{
+    int8_t q[STEP] = {0};
+    float scale[2 * GROUPS] = {0};
+    int32_t sum[2 * GROUPS] = {0};
+    memcpy(q, x.q, left);
+    memcpy(scale, x.scale, left / f->group * sizeof *scale);
+    memcpy(sum, x.sum, left / f->group * sizeof *sum);
+    for (size_t h = 0; h < 32 / f->group; h++, to += X_HEAD) {
+        __m256i sums = reordered(load256(sum + GROUPS * h));
+        if (f->has_min) {
+            sums = f->blocks > 1 ? sums : _mm256_sub_epi32(_mm256_setzero_si256(), sums);
+            sums = _mm256_castps_si256(_mm256_cvtepi32_ps(sums));
+        } else {
+            sums = _mm256_mullo_epi32(sums, _mm256_set1_epi32(-f->offset));
         }
-        if (!f->blocks && left > 0)
-            add_step(f, w, left / 32, x, &total);
-        y[r] = sum8(total);
+        to[X_SCALE] = reordered(load256(scale + GROUPS * h));
+        to[X_SUM] = sums;
+    }
+    for (int i = 0; i < VECTORS; i += 2) {
+        __m256i a = load256(q + 32 * i), b = load256(q + 32 * i + 32);
+        to[i] = f->group == 16 ? a : _mm256_permute2x128_si256(a, b, 0x20);
+        to[i + 1] = f->group == 16 ? b : _mm256_permute2x128_si256(a, b, 0x31);
     }
 }
 
-#define ROWS(name, block, size, ...)                                                           \
-    static void rows_##name(const void *w, size_t row_bytes, size_t rows, size_t n,            \
-                            const struct vector *x, float *y)                                  \
-    {                                                                                          \
-        const struct reader f = {                                                              \
-            .bytes = sizeof(struct block), .group = size, .part = decode_##name, __VA_ARGS__}; \
-        multiply_rows(&f, w, row_bytes, rows, n, x->q8, y);                                    \
+/* Columns [k, end), step by step and within a step token by token. */
+TEMPLATE void lay_out(const struct reader *f, const struct vector *x, int tokens, size_t k,
+                      size_t end, __m256i *to)
+{
+    for (; k < end; k += STEP)
+        for (int t = 0; t < tokens; t++, to += x_vectors(f)) {
+            struct q8_row q = x[t].q8;
+            q = (struct q8_row){q.q + k, q.scale + k / f->group, q.sum + k / f->group};
+            lay_out_step(f, q, end - k < STEP ? end - k : STEP, to);
+        }
+}
+
+/* --- sums ---------------------------------------------------------------------------------- */
+
+/* In each 128 bits a[0] + a[1], a[2] + a[3], b[0] + b[1], b[2] + b[3]. */
+TEMPLATE __m256i add_neighbours(__m256i a, __m256i b)
+{
+    __m256 x = _mm256_castsi256_ps(a), y = _mm256_castsi256_ps(b);
+    return _mm256_add_epi32(_mm256_castps_si256(_mm256_shuffle_ps(x, y, 0x88)),
+                            _mm256_castps_si256(_mm256_shuffle_ps(x, y, 0xDD)));
+}
+
+/* The same of sums that fit 16 bits: VPACKSSDW does with one instruction of the shuffling port. */
+TEMPLATE __m256i add_neighbours_narrow(__m256i a, __m256i b)
+{
+    return _mm256_madd_epi16(_mm256_packs_epi32(a, b), _mm256_set1_epi16(1));
+}
+
+/* In each 128 bits, the sums of the four vectors there. */
+TEMPLATE __m256i add_up(const __m256i v[4], int narrow)
+{
+    if (narrow == 0)
+        return add_neighbours(add_neighbours(v[0], v[1]), add_neighbours(v[2], v[3]));
+    __m256i ab = add_neighbours_narrow(v[0], v[1]), cd = add_neighbours_narrow(v[2], v[3]);
+    return narrow == 1 ? add_neighbours(ab, cd) : add_neighbours_narrow(ab, cd);
+}
+
+/* Products added by pairs in 16 bits. */
+TEMPLATE __m256i multiply_bytes(const struct reader *f, __m256i w, __m256i x)
+{
+    return f->is_signed ? _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w))
+                        : _mm256_maddubs_epi16(w, x);
+}
+
+/* The sums of eight groups. */
+TEMPLATE __m256i group_sums(const struct reader *f, const __m256i *v, const __m256i *x)
+{
+    const __m256i ones = _mm256_set1_epi16(1);
+    __m256i sums[4];
+    UNROLL
+    for (int i = 0; i < 4; i++) {
+        if (f->group == 16) {
+            sums[i] = _mm256_madd_epi16(multiply_bytes(f, v[i], x[i]), ones);
+            continue;
+        }
+        __m256i first = multiply_bytes(f, v[2 * i], x[2 * i]);
+        __m256i second = multiply_bytes(f, v[2 * i + 1], x[2 * i + 1]);
+        sums[i] = f->is_signed ? _mm256_add_epi32(_mm256_madd_epi16(first, ones),
+                                                  _mm256_madd_epi16(second, ones))
+                               : _mm256_madd_epi16(_mm256_add_epi16(first, second), ones);
+    }
+    return add_up(sums, f->narrow);
+}
+
+/* total += x.scale * (scale * (products + x.sum) + min * x.sum) for the groups of a step. */
+TEMPLATE void add_token(const struct reader *f, const __m256i v[VECTORS], const __m256 scale[2],
+                        const __m256 min[2], const __m256i *x, __m256 *total)
+{
+    __m256 sum = *total;
+    UNROLL
+    for (size_t h = 0; h < 32 / f->group; h++) {
+        const __m256i *head = x + X_HEAD * h;
+        __m256i exact = group_sums(f, v + 4 * h, x + x_heads(f) + 4 * h);
+        if (f->offset)
+            exact = _mm256_add_epi32(exact, head[X_SUM]);
+        __m256 term = _mm256_mul_ps(_mm256_cvtepi32_ps(exact), scale[h]);
+        if (f->has_min)
+            term = _mm256_fmadd_ps(min[h], _mm256_castsi256_ps(head[X_SUM]), term);
+        sum = _mm256_fmadd_ps(term, _mm256_castsi256_ps(head[X_SCALE]), sum);
+    }
+    *total = sum;
+}
+
+/* total[t * ROW_BLOCK] += `blocks` blocks at w times each token's activations. */
+TEMPLATE void add_row(const struct reader *f, const uint8_t *w, size_t blocks, const __m256i *x,
+                      int tokens, __m256 *total)
+{
+    for (size_t b = 0; b < blocks; b += f->blocks) {
+        const uint8_t *step = w + b * f->bytes;
+        uint8_t last[STEP_BYTES];
+        prefetch(step, f->blocks * f->bytes);
+        if (f->blocks > 1 && blocks - b < f->blocks) {
+            memset(last, 0, sizeof last);
+            step = memcpy(last, step, (blocks - b) * f->bytes);
+        }
+        __m256i v[VECTORS];
+        __m256 scale[2], min[2];
+        f->weights(step, v);
+        step_scales(f, step, scale, min);
+        for (int t = 0; t < tokens; t++, x += x_vectors(f))
+            add_token(f, v, scale, min, x, total + t * ROW_BLOCK);
+    }
+}
+
+/* The sums of four vectors. */
+TEMPLATE __m128 sums_of_lanes(const __m256 v[4])
+{
+    __m256 ab = _mm256_add_ps(_mm256_unpacklo_ps(v[0], v[1]), _mm256_unpackhi_ps(v[0], v[1]));
+    __m256 cd = _mm256_add_ps(_mm256_unpacklo_ps(v[2], v[3]), _mm256_unpackhi_ps(v[2], v[3]));
+    __m256 four = _mm256_add_ps(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xEE));
+    return _mm_add_ps(_mm256_castps256_ps128(four), _mm256_extractf128_ps(four, 1));
+}
+
+TEMPLATE void multiply_rows(const struct reader *f, const uint8_t *w, size_t row_bytes, size_t rows,
+                            size_t n, const struct vector *x, int tokens, float *y, size_t ldy)
+{
+    __m256i laid_out[X_VECTORS];
+    __m256 total[ROW_TOKENS_MAX * ROW_BLOCK];
+    size_t chunk = X_VECTORS / (x_vectors(f) * (size_t)tokens) * STEP, block = STEP / f->blocks;
+    for (size_t r0 = 0; r0 < rows; r0 += ROW_BLOCK) {
+        size_t count = rows - r0 < ROW_BLOCK ? rows - r0 : ROW_BLOCK;
+        for (int i = 0; i < tokens * ROW_BLOCK; i++)
+            total[i] = _mm256_setzero_ps();
+        for (size_t k = 0; k < n; k += chunk) {
+            size_t end = n - k < chunk ? n : k + chunk;
+            if (r0 == 0 || n > chunk)
+                lay_out(f, x, tokens, k, end, laid_out);
+            const uint8_t *at = w + r0 * row_bytes + k / block * f->bytes;
+            for (size_t r = 0; r < count; r++, at += row_bytes)
+                add_row(f, at, (end - k) / block, laid_out, tokens, total + r);
+        }
+        for (size_t t = 0; t < (size_t)tokens; t++)
+            for (size_t r = 0; r < count; r += 4) {
+                float four[4];
+                _mm_storeu_ps(four, sums_of_lanes(total + t * ROW_BLOCK + r));
+                memcpy(y + t * ldy + r0 + r, four, (count - r < 4 ? count - r : 4) * sizeof *y);
+            }
+    }
+}
+
+#define ROWS(name, block, count, size, ...)                                           \
+    static void rows_##name(const void *w, size_t row_bytes, size_t rows, size_t n,   \
+                            const struct vector *x, int tokens, float *y, size_t ldy) \
+    {                                                                                 \
+        const struct reader f = {.bytes = sizeof(struct block),                       \
+                                 .blocks = count,                                     \
+                                 .group = size,                                       \
+                                 .weights = step_##name,                              \
+                                 __VA_ARGS__};                                        \
+        multiply_rows(&f, w, row_bytes, rows, n, x, tokens, y, ldy);                  \
     }
 
-ROWS(q4_0, block_q4_0, 32, .offset = OFFSET_Q4_0)
-ROWS(q4_1, block_q4_1, 32, .has_min = true)
-ROWS(q5_0, block_q5_0, 32, .offset = OFFSET_Q5_0)
-ROWS(q5_1, block_q5_1, 32, .has_min = true)
-ROWS(q8_0, block_q8_0, 32, .is_signed = true)
-ROWS(iq4_nl, block_q4_0, 32, .is_signed = true)
-ROWS(q2_k, block_q2_k, 16, .blocks = true, .has_min = true, .scales = scales_q2_k)
-ROWS(q3_k, block_q3_k, 16, .blocks = true, .offset = OFFSET_Q3_K, .scales = scales_q3_k)
-ROWS(q4_k, block_q4_k, 32, .blocks = true, .has_min = true, .scales = scales_k)
-ROWS(q5_k, block_q5_k, 32, .blocks = true, .has_min = true, .scales = scales_k)
-ROWS(q6_k, block_q6_k, 16, .blocks = true, .offset = OFFSET_Q6_K, .scales = scales_q6_k)
-ROWS(iq4_xs, block_iq4_xs, 32, .blocks = true, .is_signed = true, .scales = scales_iq4_xs)
+ROWS(q4_0, block_q4_0, 8, 32, .offset = OFFSET_Q4_0, .narrow = 2)
+ROWS(q4_1, block_q4_1, 8, 32, .has_min = true, .narrow = 2)
+ROWS(q5_0, block_q5_0, 8, 32, .offset = OFFSET_Q5_0, .narrow = 1)
+ROWS(q5_1, block_q5_1, 8, 32, .has_min = true, .narrow = 1)
+ROWS(q8_0, block_q8_0, 8, 32, .is_signed = true)
+ROWS(iq4_nl, block_q4_0, 8, 32, .is_signed = true)
+ROWS(q2_k, block_q2_k, 1, 16, .has_min = true, .narrow = 2, .scales = scales_q2_k)
+ROWS(q3_k, block_q3_k, 1, 16, .offset = OFFSET_Q3_K, .narrow = 2, .scales = scales_q3_k)
+ROWS(q4_k, block_q4_k, 1, 32, .has_min = true, .narrow = 2, .scales = scales_k)
+ROWS(q5_k, block_q5_k, 1, 32, .has_min = true, .narrow = 1, .scales = scales_k)
+ROWS(q6_k, block_q6_k, 1, 16, .offset = OFFSET_Q6_K, .narrow = 1, .scales = scales_q6_k)
+ROWS(iq4_xs, block_iq4_xs, 1, 32, .is_signed = true, .scales = scales_iq4_xs)
 
 /* --- floats -------------------------------------------------------------------------------- */
 
-enum { FLOAT_ROWS = 4 };
+/* A tile of rows and tokens has four results. */
+enum { TILE = 4 };
 
 TEMPLATE __m256 load_weights(const void *w, size_t i, enum format format, size_t left)
 {
@@ -191,72 +452,87 @@ TEMPLATE __m256 load_weights(const void *w, size_t i, enum format format, size_t
     return load8(w, i, format == FORMAT_F16, left);
 }
 
-/* The sums of four vectors. */
-TEMPLATE __m128 sums_of_lanes(const __m256 v[FLOAT_ROWS])
+/* R rows times T tokens: two sums of 8 lanes for each, since two multiplications start per cycle
+ * and each takes four. Where rows or tokens run out the last one is repeated. */
+TEMPLATE void multiply_tile(const uint8_t *data, size_t row_bytes, size_t rows, size_t n,
+                            const struct vector *x, size_t tokens, float *y, size_t ldy,
+                            enum format format, const size_t R, const size_t T)
 {
-    __m256 ab = _mm256_add_ps(_mm256_unpacklo_ps(v[0], v[1]), _mm256_unpackhi_ps(v[0], v[1]));
-    __m256 cd = _mm256_add_ps(_mm256_unpacklo_ps(v[2], v[3]), _mm256_unpackhi_ps(v[2], v[3]));
-    __m256 four = _mm256_add_ps(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xEE));
-    return _mm_add_ps(_mm256_castps256_ps128(four), _mm256_extractf128_ps(four, 1));
-}
-
-/* Two sums of 8 lanes for each of four rows: two multiplications start per cycle and each takes
- * four. Where rows run out the last one is repeated. */
-TEMPLATE void multiply_float_rows(const uint8_t *data, size_t row_bytes, size_t rows, size_t n,
-                                  const float *x, float *y, enum format format)
-{
-    size_t size = format == FORMAT_F32 ? 4 : 2;
-    for (size_t r0 = 0; r0 < rows; r0 += FLOAT_ROWS) {
-        const uint8_t *w[FLOAT_ROWS];
-        __m256 sum[FLOAT_ROWS], odd[FLOAT_ROWS];
+    const size_t size = format == FORMAT_F32 ? 4 : 2;
+    const uint8_t *w[TILE];
+    const float *v[TILE];
+    __m256 sum[TILE], odd[TILE];
+    UNROLL
+    for (size_t r = 0; r < R; r++)
+        w[r] = data + (r < rows ? r : rows - 1) * row_bytes;
+    UNROLL
+    for (size_t t = 0; t < T; t++)
+        v[t] = x[t < tokens ? t : tokens - 1].x;
+    UNROLL
+    for (size_t k = 0; k < TILE; k++)
+        sum[k] = odd[k] = _mm256_setzero_ps();
+    size_t i = 0;
+    for (; i + 2 * LANES <= n; i += 2 * LANES) {
         UNROLL
-        for (size_t r = 0; r < FLOAT_ROWS; r++) {
-            w[r] = data + (r0 + r < rows ? r0 + r : rows - 1) * row_bytes;
-            sum[r] = odd[r] = _mm256_setzero_ps();
-        }
-        size_t i = 0;
-        for (; i + 2 * LANES <= n; i += 2 * LANES) {
-            __m256 a = _mm256_loadu_ps(x + i), b = _mm256_loadu_ps(x + i + LANES);
+        for (size_t r = 0; r < R; r++) {
+            prefetch(w[r] + i * size, 2 * LANES * size);
+            __m256 a = load_weights(w[r], i, format, LANES);
+            __m256 b = load_weights(w[r], i + LANES, format, LANES);
             UNROLL
-            for (int r = 0; r < FLOAT_ROWS; r++) {
-                prefetch(w[r] + i * size, 2 * LANES * size);
-                sum[r] = _mm256_fmadd_ps(load_weights(w[r], i, format, LANES), a, sum[r]);
-                odd[r] = _mm256_fmadd_ps(load_weights(w[r], i + LANES, format, LANES), b, odd[r]);
+            for (size_t t = 0; t < T; t++) {
+                size_t k = t * R + r;
+                sum[k] = _mm256_fmadd_ps(a, _mm256_loadu_ps(v[t] + i), sum[k]);
+                odd[k] = _mm256_fmadd_ps(b, _mm256_loadu_ps(v[t] + i + LANES), odd[k]);
             }
         }
-        for (; i < n; i += LANES) {
-            __m256 v = load_f32(x + i, n - i);
-            UNROLL
-            for (int r = 0; r < FLOAT_ROWS; r++)
-                sum[r] = _mm256_fmadd_ps(load_weights(w[r], i, format, n - i), v, sum[r]);
-        }
-        UNROLL
-        for (int r = 0; r < FLOAT_ROWS; r++)
-            sum[r] = _mm256_add_ps(sum[r], odd[r]);
-        float four[FLOAT_ROWS];
-        _mm_storeu_ps(four, sums_of_lanes(sum));
-        size_t left = rows - r0;
-        memcpy(y + r0, four, (left < FLOAT_ROWS ? left : FLOAT_ROWS) * sizeof *four);
     }
+    for (; i < n; i += LANES) {
+        UNROLL
+        for (size_t k = 0; k < TILE; k++)
+            sum[k] = _mm256_fmadd_ps(load_weights(w[k % R], i, format, n - i),
+                                     load_f32(v[k / R] + i, n - i), sum[k]);
+    }
+    float results[TILE];
+    UNROLL
+    for (size_t k = 0; k < TILE; k++)
+        sum[k] = _mm256_add_ps(sum[k], odd[k]);
+    _mm_storeu_ps(results, sums_of_lanes(sum));
+    for (size_t t = 0; t < T && t < tokens; t++)
+        memcpy(y + t * ldy, results + t * R, (rows < R ? rows : R) * sizeof *y);
 }
 
-static void rows_f32(const void *w, size_t row_bytes, size_t rows, size_t n, const struct vector *x,
-                     float *y)
+TEMPLATE void multiply_float_rows(const uint8_t *w, size_t row_bytes, size_t rows, size_t n,
+                                  const struct vector *x, int tokens, float *y, size_t ldy,
+                                  enum format format)
 {
-    multiply_float_rows(w, row_bytes, rows, n, x->x, y, FORMAT_F32);
+#define MULTIPLY(R, T)                                                                          \
+    for (size_t i = r; i < rows && i < r + TILE; i += (R))                                      \
+    multiply_tile(w + i * row_bytes, row_bytes, rows - i, n, x + t, left, y + t * ldy + i, ldy, \
+                  format, R, T)
+    size_t n_tokens = (size_t)tokens;
+    for (size_t r = 0; r < rows; r += TILE)
+        for (size_t t = 0; t < n_tokens; t += TILE) {
+            size_t left = n_tokens - t;
+            if (left == 1)
+                MULTIPLY(4, 1);
+            else if (left == 2)
+                MULTIPLY(2, 2);
+            else
+                MULTIPLY(1, 4);
+        }
+#undef MULTIPLY
 }
 
-static void rows_f16(const void *w, size_t row_bytes, size_t rows, size_t n, const struct vector *x,
-                     float *y)
-{
-    multiply_float_rows(w, row_bytes, rows, n, x->x, y, FORMAT_F16);
-}
+#define FLOAT_ROWS(name, format)                                                      \
+    static void rows_##name(const void *w, size_t row_bytes, size_t rows, size_t n,   \
+                            const struct vector *x, int tokens, float *y, size_t ldy) \
+    {                                                                                 \
+        multiply_float_rows(w, row_bytes, rows, n, x, tokens, y, ldy, format);        \
+    }
 
-static void rows_bf16(const void *w, size_t row_bytes, size_t rows, size_t n,
-                      const struct vector *x, float *y)
-{
-    multiply_float_rows(w, row_bytes, rows, n, x->x, y, FORMAT_BF16);
-}
+FLOAT_ROWS(f32, FORMAT_F32)
+FLOAT_ROWS(f16, FORMAT_F16)
+FLOAT_ROWS(bf16, FORMAT_BF16)
 
 void gemv_avx2(struct kernels *kernels)
 {

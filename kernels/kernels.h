@@ -27,11 +27,13 @@ struct vector {
     struct q8_row q8;
 };
 
-/* y[r] = product of row r (n weights, n as for unpack) with x, r < rows; rows lie row_bytes apart.
- * For block formats the value is that of dot_q8, whose integers are exact; the order in which a row
- * is summed depends on n alone, so that rows may be cut anywhere. */
+/* y[t * ldy + r] = product of row r (n weights, n as for unpack) with x[t], r < rows, t < tokens,
+ * 1 <= tokens <= ROW_TOKENS_MAX; rows lie row_bytes apart. For block formats the value is that of
+ * dot_q8, whose integers are exact; the order in which a row is summed depends on n alone, so that
+ * rows and tokens may be cut anywhere. */
+enum { ROW_TOKENS_MAX = 8 };
 typedef void row_products(const void *w, size_t row_bytes, size_t rows, size_t n,
-                          const struct vector *x, float *y);
+                          const struct vector *x, int tokens, float *y, size_t ldy);
 
 /* A panel: `panel_rows` weight rows by n columns, interleaved the way the tier's product wants
  * them. Sizes that the driver (matmul.c) allocates: 64-byte aligned, panel_rows * n floats, or
@@ -54,8 +56,8 @@ struct kernels {
     void (*f32_from_bf16)(const uint16_t *h, size_t n, float *x);
     void (*f16_from_f32)(const float *x, size_t n, uint16_t *h);
 
-    /* --- rows times one vector (generation) -------------------------------------------------- */
-    /* Weights are decoded and multiplied in one go. NULL: the driver unpacks a row and multiplies
+    /* --- rows times a few vectors (generation) ----------------------------------------------- */
+    /* Weights are decoded once and multiplied with all tokens. NULL: the driver unpacks a row and multiplies
      * it with dot_q8 or, where the tier does not multiply in integers, with dot_f32. */
     row_products *rows[FORMAT_COUNT];
     float (*dot_f32)(const float *w, const float *x, size_t n);

@@ -18,7 +18,7 @@ enum {
     CHUNK_Q8 = 512,           /* columns of a panel: 32 rows x 512 bytes lie in 16 KiB */
     CHUNK_F32 = 256,          /* 32 rows x 256 floats lie in 32 KiB */
     MIN_GROUP = 16,           /* the smallest group of any format */
-    PANEL_MIN_TOKENS = 4,     /* from here on packing a panel pays */
+    PANEL_MIN_TOKENS = 24,    /* from here on packing a panel pays */
     ROW_UNIT = 4,             /* rows that tiers like to get together */
     LEAST_BYTES = 1 << 14,    /* of the weights that a thread takes at a time, row by row */
     PART_BYTES = 1 << 15,     /* of them, what stays in the cache for several tokens */
@@ -202,20 +202,24 @@ static void multiply_rows(const struct task *task, int begin, int end)
 {
     const struct product *product = task->product;
     const struct matrix *w = product->w;
-    size_t cols = (size_t)w->cols;
     bool integer = in_integers(task->kernels, w->format);
-    int part = task->n == 1 ? end - begin : at_least_one(PART_BYTES / task->row_bytes);
+    int part = task->n <= ROW_TOKENS_MAX ? end - begin : at_least_one(PART_BYTES / task->row_bytes);
     for (int r = begin; r < end; r += part) {
         size_t count = (size_t)(end - r < part ? end - r : part);
         const uint8_t *data = (const uint8_t *)w->data + (size_t)r * task->row_bytes;
-        for (int t = 0; t < task->n; t++) {
-            struct vector x = {.x = task->x + (size_t)t * task->ldx};
-            if (integer)
-                x.q8 = q8_at(task, t, 0);
-            float *y = product->y + (size_t)t * product->ldy + r;
-            task->kernels->rows[w->format](data, task->row_bytes, count, cols, &x, y);
-            if (product->bias)
-                task->kernels->add(y, product->bias + r, count);
+        for (int t0 = 0; t0 < task->n; t0 += ROW_TOKENS_MAX) {
+            int tokens = task->n - t0 < ROW_TOKENS_MAX ? task->n - t0 : ROW_TOKENS_MAX;
+            float *y = product->y + (size_t)t0 * product->ldy + r;
+            struct vector x[ROW_TOKENS_MAX] = {0};
+            for (int t = 0; t < tokens; t++) {
+                x[t].x = task->x + (size_t)(t0 + t) * task->ldx;
+                if (integer)
+                    x[t].q8 = q8_at(task, t0 + t, 0);
+            }
+            task->kernels->rows[w->format](data, task->row_bytes, count, (size_t)w->cols, x, tokens,
+                                           y, product->ldy);
+            for (int t = 0; product->bias && t < tokens; t++)
+                task->kernels->add(y + (size_t)t * product->ldy, product->bias + r, count);
         }
     }
 }

@@ -1,6 +1,6 @@
-/* gemv: rows of every format times one vector, on every tier that has the operation, against the
- * reference decoding in double. Weights, activations and results end at a page that may not be
- * touched.
+/* gemv: rows of every format times one to eight vectors, on every tier that has the operation,
+ * against the reference decoding in double. Weights, activations and results end at a page that may
+ * not be touched.
  *
  * Bounds. With u = 2^-24, a sum of m products in any order, f32 with or without fusing, is off by
  * at most about m u sum |w x|. Block formats are multiplied as integers, which are exact, with the
@@ -20,6 +20,7 @@
 enum { ROWS_MAX = 40, COLS_MAX = 2304, AREA_BYTES = 1 << 20 };
 
 static const double unit = 0x1p-24;
+static const float UNTOUCHED = -7.5F;
 
 static uint64_t random_state = 1;
 
@@ -93,21 +94,25 @@ static uint8_t *make_rows(enum format format, size_t rows, size_t row_bytes, int
     return w;
 }
 
-/* Activations of n columns, as floats and in the tier's own 8 bits. */
-static struct vector make_vector(const struct kernels *k, size_t n, int group, bool largest)
+/* Activations of n columns for each token, as floats and in the tier's own 8 bits. */
+static void make_vectors(const struct kernels *k, size_t n, int group, bool largest, int tokens,
+                         struct vector *vector)
 {
-    float *x = guarded(1, n * sizeof *x);
-    for (size_t i = 0; i < n; i++)
-        x[i] = largest ? (i / 32 % 2 ? -3.0F : 3.0F) : uniform(3);
-    struct vector vector = {.x = x};
-    if (group > 0) {
-        int8_t *q = guarded(2, n);
-        float *scale = guarded(3, n / (size_t)group * sizeof *scale);
-        int32_t *sum = guarded(4, n / (size_t)group * sizeof *sum);
-        k->quantize_q8(x, n, group, q, scale, sum);
-        vector.q8 = (struct q8_row){q, scale, sum};
+    size_t n_tokens = (size_t)tokens, groups = group > 0 ? n / (size_t)group : 0;
+    float *x = guarded(1, n_tokens * n * sizeof *x);
+    int8_t *q = guarded(2, n_tokens * n);
+    float *scale = guarded(3, n_tokens * groups * sizeof *scale);
+    int32_t *sum = guarded(4, n_tokens * groups * sizeof *sum);
+    for (size_t t = 0; t < n_tokens; t++) {
+        for (size_t i = 0; i < n; i++)
+            x[t * n + i] = largest ? (i / 32 % 2 ? -3.0F : 3.0F) : uniform(3);
+        vector[t] = (struct vector){.x = x + t * n};
+        if (group > 0) {
+            struct q8_row q8 = {q + t * n, scale + t * groups, sum + t * groups};
+            k->quantize_q8(x + t * n, n, group, q + t * n, scale + t * groups, sum + t * groups);
+            vector[t].q8 = q8;
+        }
     }
-    return vector;
 }
 
 struct expected {
@@ -148,35 +153,50 @@ static struct expected expect_floats(enum format format, const uint8_t *row, siz
     return (struct expected){sum, (double)(n + 2) * unit * size};
 }
 
-/* All rows at once against double, then the same bits in two parts. */
+/* All rows and tokens at once against double, then the same bits cut in two, by rows and tokens. */
 static void check_rows(const struct kernels *k, enum format format, size_t rows, size_t n,
                        int filling, bool largest)
 {
     const struct format_info *info = &format_info[format];
-    size_t row_bytes = format_row_bytes(format, n);
+    int tokens = 1 + (int)(random_bits() % ROW_TOKENS_MAX);
+    size_t row_bytes = format_row_bytes(format, n), ldy = rows + random_bits() % 3;
+    size_t length = (size_t)(tokens - 1) * ldy + rows;
+    struct vector x[ROW_TOKENS_MAX];
+    float *y = guarded(5, length * sizeof *y), again[ROW_TOKENS_MAX * (ROWS_MAX + 2)];
     uint8_t *w = make_rows(format, rows, row_bytes, filling);
-    struct vector x = make_vector(k, n, info->group, largest);
-    float *y = guarded(5, rows * sizeof *y), before = -7.5F, again[ROWS_MAX];
-    y[-1] = before;
-    k->rows[format](w, row_bytes, rows, n, &x, y);
-    if (y[-1] != before)
+    make_vectors(k, n, info->group, largest, tokens, x);
+    for (size_t i = 0; i <= length; i++)
+        y[(ptrdiff_t)i - 1] = UNTOUCHED;
+    k->rows[format](w, row_bytes, rows, n, x, tokens, y, ldy);
+    if (y[-1] != UNTOUCHED)
         ck_abort_msg("%s on %s: wrote before the first of %zu rows", info->name, k->name, rows);
-    for (size_t r = 0; r < rows; r++) {
+    for (size_t i = 0; i < length; i++) {
+        size_t r = i % ldy, t = i / ldy;
         const uint8_t *row = w + r * row_bytes;
-        struct expected e = info->group > 0 ? expect_blocks(format, row, n, x.q8)
-                                            : expect_floats(format, row, n, x.x);
-        if (!(fabs(y[r] - e.value) <= e.bound))
-            ck_abort_msg("%s on %s: row %zu of %zu, %zu columns of %d: %.9g, expected %.9g +- %.2g",
-                         info->name, k->name, r, rows, n, filling, y[r], e.value, e.bound);
+        struct expected e = {UNTOUCHED, 0};
+        if (r < rows)
+            e = info->group > 0 ? expect_blocks(format, row, n, x[t].q8)
+                                : expect_floats(format, row, n, x[t].x);
+        if (!(fabs(y[i] - e.value) <= e.bound))
+            ck_abort_msg("%s on %s: row %zu of %zu, token %zu of %d, %zu columns of %d: %.9g, "
+                         "expected %.9g +- %.2g",
+                         info->name, k->name, r, rows, t, tokens, n, filling, y[i], e.value,
+                         e.bound);
     }
-    memcpy(again, y, rows * sizeof *y);
+    memcpy(again, y, length * sizeof *y);
     size_t first = random_bits() % (rows + 1);
-    if (first > 0)
-        k->rows[format](w, row_bytes, first, n, &x, y);
-    if (first < rows)
-        k->rows[format](w + first * row_bytes, row_bytes, rows - first, n, &x, y + first);
-    if (memcmp(again, y, rows * sizeof *y) != 0)
-        ck_abort_msg("%s on %s: %zu rows cut at %zu differ", info->name, k->name, rows, first);
+    for (int t = 0, some; t < tokens; t += some) {
+        some = 1 + (int)(random_bits() % (uint32_t)(tokens - t));
+        float *part = y + (size_t)t * ldy;
+        if (first > 0)
+            k->rows[format](w, row_bytes, first, n, x + t, some, part, ldy);
+        if (first < rows)
+            k->rows[format](w + first * row_bytes, row_bytes, rows - first, n, x + t, some,
+                            part + first, ldy);
+    }
+    if (memcmp(again, y, length * sizeof *y) != 0)
+        ck_abort_msg("%s on %s: %zu rows cut at %zu, %d tokens cut: they differ", info->name,
+                     k->name, rows, first, tokens);
 }
 
 static bool select_tier(struct kernels *k, int tier)
@@ -227,7 +247,8 @@ START_TEST(test_special_activations)
     for (int tier = 0; select_tier(&k, tier); tier++)
         for (int at = -1; k.rows[format] && at < N; at += 17) {
             uint8_t *w = make_rows(format, ROWS, row_bytes, -1);
-            struct vector x = make_vector(&k, N, group, false);
+            struct vector x;
+            make_vectors(&k, N, group, false, 1, &x);
             float *values = guarded(1, N * sizeof(float)), *y = guarded(5, ROWS * sizeof(float));
             memset(values, 0, N * sizeof *values);
             if (at >= 0)
@@ -235,7 +256,7 @@ START_TEST(test_special_activations)
             if (group > 0)
                 k.quantize_q8(values, N, group, (int8_t *)(uintptr_t)x.q8.q,
                               (float *)(uintptr_t)x.q8.scale, (int32_t *)(uintptr_t)x.q8.sum);
-            k.rows[format](w, row_bytes, ROWS, N, &x, y);
+            k.rows[format](w, row_bytes, ROWS, N, &x, 1, y, ROWS);
             for (int r = 0; r < ROWS; r++)
                 if (at < 0 ? y[r] != 0 : isfinite(y[r]))
                     ck_abort_msg("%s on %s: row %d is %g with x[%d] = %g", format_info[format].name,
