@@ -13,6 +13,17 @@ enum {
 /* What checking one more token adds to the cost of a step. */
 static const float cost_of_guess = 0.2F;
 
+/* What is believed of matches before any has been seen. */
+static const float at_first[LOOKUP_RECORDS] = {0, 0.3F, 0.5F, 0.7F, 0.8F, 0.9F};
+
+static int record_of(uint32_t length)
+{
+    int log2 = 0;
+    while (length >>= 1)
+        log2++;
+    return log2;
+}
+
 int lookup_open(struct lookup *lookup, int vocab_size, struct error *err)
 {
     *lookup = (struct lookup){0};
@@ -25,9 +36,8 @@ int lookup_open(struct lookup *lookup, int vocab_size, struct error *err)
         lookup_close(lookup);
         return error_memory(err, "lookup", (LOOKUP_DRAFT + 1) * row);
     }
-    /* To begin with: a match of three tokens is right every other time, long ones mostly. */
-    for (int length = GRAM; length <= LOOKUP_LONGEST; length++)
-        lookup->records[length] = (struct lookup_record){4 * (1 - 1.5F / (float)length), 4};
+    for (int i = 0; i < LOOKUP_RECORDS; i++)
+        lookup->records[i] = (struct lookup_record){4 * at_first[i], 4};
     return 0;
 }
 
@@ -49,7 +59,7 @@ static int32_t token_at(const struct lookup *lookup, uint32_t place)
 static void watch(struct lookup *lookup, int32_t id)
 {
     enum { MEMORY = 64 };
-    struct lookup_record *record = &lookup->records[lookup->length];
+    struct lookup_record *record = &lookup->records[record_of(lookup->length)];
     if (record->all >= MEMORY) {
         record->right /= 2;
         record->all /= 2;
@@ -125,7 +135,7 @@ int lookup_draft(const struct lookup *lookup, int64_t most, int32_t draft[LOOKUP
     for (int i = 0; i < LOOKUP_DRAFT && i < most; i++) {
         uint32_t length = lookup->length + (uint32_t)i;
         const struct lookup_record *record =
-            &lookup->records[length < LOOKUP_LONGEST ? length : LOOKUP_LONGEST];
+            &lookup->records[record_of(length < LOOKUP_LONGEST ? length : LOOKUP_LONGEST)];
         all_right *= record->right / record->all;
         tokens += all_right;
         float rate = tokens / (1 + cost_of_guess * (float)(i + 1));

@@ -21,10 +21,11 @@ enum {
     LOOKUP_TOKENS = 1 << 18, /* that are remembered */
     LOOKUP_HASHES = 1 << 16,
     LOOKUP_LONGEST = 32, /* match that is told from longer ones */
+    LOOKUP_RECORDS = 6,  /* of matches of 3, 4 to 7, 8 to 15, 16 to 31 and 32 tokens, by log2 */
     LOOKUP_DRAFT = 7     /* guesses at most: with the token before them, a batch of 8 */
 };
 
-/* How often a match of some length was right about the next token; old ones count less. */
+/* How often matches of like length were right about the next token; old ones count less. */
 struct lookup_record {
     float right;
     float all;
@@ -38,7 +39,7 @@ struct lookup {
     uint32_t n;         /* tokens so far; wraps around, as all places do */
     uint32_t source;    /* the `length` tokens before this place are those at the end */
     uint32_t length;    /* 0: no match */
-    struct lookup_record records[LOOKUP_LONGEST + 1]; /* by length */
+    struct lookup_record records[LOOKUP_RECORDS];
 };
 
 int lookup_open(struct lookup *lookup, int vocab_size, struct error *err);
