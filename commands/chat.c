@@ -19,6 +19,7 @@ struct chat {
     struct engine engine;
     struct session session;
     struct sampler sampler;
+    struct lookup lookup; /* knows all that was fed, also what has been taken back */
     struct output output;
     struct notices notices;
     const struct chat_family *family; /* NULL: the model has no template and continues plain text */
@@ -85,7 +86,7 @@ static bool on_token(void *context, int32_t id)
     struct chat *chat = context;
     if (tokenizer_is_end(chat->engine.tokenizer, id))
         return false;
-    notices_watch(&chat->notices, chat->session.position + 1, arrlen(chat->stream.text) > 0);
+    notices_watch(&chat->notices, (int64_t)chat->fed.n + 1, arrlen(chat->stream.text) > 0);
     chat->failed = stream_token(&chat->stream, id, chat->err) != 0 ||
                    token_list_add(&chat->fed, id, chat->err) != 0;
     /* Without a template a reply is a paragraph. */
@@ -127,6 +128,8 @@ static int write_reply(struct chat *chat, const struct generate *run, struct err
     (void)arrpop(chat->stream.text);
     cJSON_AddNumberToObject(object, "prompt_tokens", (double)run->prompt_tokens);
     cJSON_AddNumberToObject(object, "new_tokens", (double)run->new_tokens);
+    cJSON_AddNumberToObject(object, "guessed_tokens", (double)run->guessed_tokens);
+    cJSON_AddNumberToObject(object, "accepted_tokens", (double)run->accepted_tokens);
     cJSON_AddNumberToObject(object, "position", (double)chat->session.position);
     notices_json(&chat->notices, object);
     return output_json(object, err);
@@ -142,6 +145,7 @@ static int generate_reply(struct chat *chat, const struct token_list *ids, struc
     struct generate run = {
         .session = &chat->session,
         .sampler = &chat->sampler,
+        .lookup = chat->options->no_lookup ? NULL : &chat->lookup,
         .max_tokens = chat->options->n_tokens > 0 ? chat->options->n_tokens : -1,
         .progress = on_progress,
         .emit = on_token,
@@ -155,9 +159,11 @@ static int generate_reply(struct chat *chat, const struct token_list *ids, struc
         return -1;
     if (chat->options->verbose)
         output_note(&chat->output,
-                    "prompt %lld tokens in %.2f s; new %lld tokens in %.2f s; %lld tokens so far",
+                    "prompt %lld tokens in %.2f s; new %lld tokens in %.2f s, %lld of %lld guesses "
+                    "right; %lld tokens so far",
                     (long long)run.prompt_tokens, run.prompt_seconds, (long long)run.new_tokens,
-                    run.new_seconds, (long long)chat->session.position);
+                    run.new_seconds, (long long)run.accepted_tokens, (long long)run.guessed_tokens,
+                    (long long)chat->session.position);
     return 0;
 }
 
@@ -268,6 +274,15 @@ static int converse(struct chat *chat, struct error *err)
     return result;
 }
 
+static int open_sampling(struct chat *chat, struct error *err)
+{
+    int vocab_size = chat->engine.model.config.vocab_size;
+    return sampler_open(&chat->sampler, &chat->options->sampler, vocab_size, err) ||
+                   (!chat->options->no_lookup && lookup_open(&chat->lookup, vocab_size, err))
+               ? -1
+               : 0;
+}
+
 static int open_template(struct chat *chat, struct error *err)
 {
     struct text template = {0};
@@ -294,13 +309,13 @@ int command_chat(const struct options *options, struct error *err)
     interrupt_watch();
     int result = engine_open(&chat.engine, options, err) || open_template(&chat, err) ||
                          engine_open_session(&chat.engine, options, &chat.session, err) ||
-                         sampler_open(&chat.sampler, &options->sampler,
-                                      chat.engine.model.config.vocab_size, err)
+                         open_sampling(&chat, err)
                      ? -1
                      : converse(&chat, err);
     drop_turns(&chat);
     arrfree(chat.turns);
     token_list_free(&chat.fed);
+    lookup_close(&chat.lookup);
     sampler_close(&chat.sampler);
     session_close(&chat.session);
     result = engine_exit_code(&chat.engine, result);

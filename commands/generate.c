@@ -14,6 +14,8 @@ struct generation {
     struct engine engine;
     struct session session;
     struct sampler sampler;
+    struct lookup lookup;
+    struct generate run;
     struct stream stream;
     struct output output;
     struct token_list prompt;
@@ -41,7 +43,8 @@ static bool on_token(void *context, int32_t id)
         g->end = "end of text";
         return false;
     }
-    notices_watch(&g->notices, g->session.position + 1, arrlen(g->stream.text) > 0);
+    notices_watch(&g->notices, g->run.prompt_tokens + g->run.new_tokens,
+                  arrlen(g->stream.text) > 0);
     g->failed = stream_token(&g->stream, id, g->err) != 0;
     if (g->stream.stopped)
         g->end = "stop text";
@@ -71,18 +74,20 @@ static double speed(int64_t tokens, double seconds)
     return seconds > 0 ? (double)tokens / seconds : 0;
 }
 
-static int report(struct generation *g, const struct generate *run, struct error *err)
+static int report(struct generation *g, struct error *err)
 {
+    const struct generate *run = &g->run;
     double prompt = speed(run->prompt_tokens, run->prompt_seconds);
     double new = speed(run->new_tokens, run->new_seconds);
     if (g->options->verbose)
-        output_note(&g->output,
-                    "prompt %lld tokens, %.1f tokens/s; new %lld tokens, %.1f tokens/s; ended: %s; "
-                    "seed %llu; %s, %d "
-                    "threads; %.1f MB beyond the weights",
-                    (long long)run->prompt_tokens, prompt, (long long)run->new_tokens, new, g->end,
-                    (unsigned long long)g->options->sampler.seed, g->engine.model.kernels.name,
-                    parallel_threads(), (double)session_bytes(&g->session) / 1e6);
+        output_note(
+            &g->output,
+            "prompt %lld tokens, %.1f tokens/s; new %lld tokens, %.1f tokens/s, %lld of %lld "
+            "guesses right; ended: %s; seed %llu; %s, %d threads; %.1f MB beyond the weights",
+            (long long)run->prompt_tokens, prompt, (long long)run->new_tokens, new,
+            (long long)run->accepted_tokens, (long long)run->guessed_tokens, g->end,
+            (unsigned long long)g->options->sampler.seed, g->engine.model.kernels.name,
+            parallel_threads(), (double)session_bytes(&g->session) / 1e6);
     if (!g->options->json)
         return 0;
     cJSON *object = cJSON_CreateObject();
@@ -91,6 +96,8 @@ static int report(struct generation *g, const struct generate *run, struct error
     cJSON_AddStringToObject(object, "end", g->end);
     cJSON_AddNumberToObject(object, "prompt_tokens", (double)run->prompt_tokens);
     cJSON_AddNumberToObject(object, "new_tokens", (double)run->new_tokens);
+    cJSON_AddNumberToObject(object, "guessed_tokens", (double)run->guessed_tokens);
+    cJSON_AddNumberToObject(object, "accepted_tokens", (double)run->accepted_tokens);
     cJSON_AddNumberToObject(object, "prompt_tokens_per_second", prompt);
     cJSON_AddNumberToObject(object, "new_tokens_per_second", new);
     char seed[32]; /* a JSON number would lose the low bits */
@@ -102,10 +109,12 @@ static int report(struct generation *g, const struct generate *run, struct error
 
 static int open_all(struct generation *g, struct error *err)
 {
-    return engine_open(&g->engine, g->options, err) || encode_prompt(g, err) ||
-                   engine_open_session(&g->engine, g->options, &g->session, err) ||
-                   sampler_open(&g->sampler, &g->options->sampler,
-                                g->engine.model.config.vocab_size, err) ||
+    if (engine_open(&g->engine, g->options, err) || encode_prompt(g, err) ||
+        engine_open_session(&g->engine, g->options, &g->session, err))
+        return -1;
+    int vocab_size = g->engine.model.config.vocab_size;
+    return sampler_open(&g->sampler, &g->options->sampler, vocab_size, err) ||
+                   (!g->options->no_lookup && lookup_open(&g->lookup, vocab_size, err)) ||
                    stream_open(&g->stream, g->engine.tokenizer, g->options, g->continues, err)
                ? -1
                : 0;
@@ -117,15 +126,16 @@ static int generate_text(struct generation *g, struct error *err)
         notices_plan(&g->notices, (int64_t)g->prompt.n, g->options->n_tokens, err))
         return -1;
     notices_watch(&g->notices, (int64_t)g->prompt.n, false);
-    struct generate run = {
+    g->run = (struct generate){
         .session = &g->session,
         .sampler = &g->sampler,
+        .lookup = g->options->no_lookup ? NULL : &g->lookup,
         .max_tokens = g->options->n_tokens > 0 ? g->options->n_tokens : -1,
         .progress = on_progress,
         .emit = on_token,
         .context = g,
     };
-    int result = generate(&run, g->prompt.ids, (int64_t)g->prompt.n, err);
+    int result = generate(&g->run, g->prompt.ids, (int64_t)g->prompt.n, err);
     if (stream_end(&g->stream, result ? &(struct error){{0}} : err) && !result)
         return -1;
     bool failed = result || g->failed;
@@ -134,7 +144,7 @@ static int generate_text(struct generation *g, struct error *err)
         return -1;
     if (failed)
         return -1;
-    if (report(g, &run, err))
+    if (report(g, err))
         return -1;
     return interrupt_seen() ? EXIT_INTERRUPTED : EXIT_OK;
 }
@@ -149,6 +159,7 @@ int command_generate(const struct options *options, struct error *err)
     int code = generate_text(&g, err);
     code = engine_exit_code(&g.engine, code);
     stream_close(&g.stream);
+    lookup_close(&g.lookup);
     sampler_close(&g.sampler);
     session_close(&g.session);
     token_list_free(&g.prompt);

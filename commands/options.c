@@ -57,6 +57,8 @@ static const struct row rows[] = {
      "same seed, same text (default: from the clock)"},
     {"stop", 0, OPTIONS_SAMPLING, STOP, 0, 0, 0, "TEXT",
      "end at TEXT, which is not printed; may be repeated"},
+    {"no-lookup", 0, OPTIONS_SAMPLING, FLAG, AT(no_lookup), 0, 0, NULL,
+     "do not guess ahead from the text so far (same text, slower)"},
     {"system", 0, OPTIONS_CHAT, TEXT, AT(system), 0, 0, "TEXT", "the system message"},
     {"decode", 'd', OPTIONS_TOKENIZE, FLAG, AT(decode), 0, 0, NULL, "ids to text"},
     {"special", 0, OPTIONS_TOKENIZE, FLAG, AT(parse_special), 0, 0, NULL,

@@ -32,6 +32,7 @@ struct options {
     const char *file;          /* -f, or NULL */
     int64_t n_tokens;          /* -n; 0: until the end of the text */
     struct sampler_options sampler;
+    bool no_lookup; /* one token after the other */
     const char *stops[MAX_STOPS];
     int n_stops;
     const char *system;               /* chat: the system message, or NULL */

@@ -32,6 +32,22 @@ void retention_evict(struct session *session)
         }
 }
 
+bool retention_stays(const struct session *session, int64_t from, int64_t to)
+{
+    for (int l = 0; l < session->model->config.n_layers; l++)
+        for (int strip = 0; strip < STRIPS_MAX; strip++) {
+            int64_t sinks[2];
+            int64_t first[2];
+            if (!is_strip(session, l, strip))
+                continue;
+            kept(session, l, strip, from, &sinks[0], &first[0]);
+            kept(session, l, strip, to, &sinks[1], &first[1]);
+            if (sinks[0] != sinks[1] || first[0] / CACHE_BLOCK != first[1] / CACHE_BLOCK)
+                return false;
+        }
+    return true;
+}
+
 double session_cache_bytes(const struct session *session, int64_t n)
 {
     const struct config *c = &session->model->config;

@@ -8,6 +8,9 @@
 /* Lets go of what no token from session->position on will see. */
 void retention_evict(struct session *session);
 
+/* Whether no more is let go at `to` than at `from`. */
+bool retention_stays(const struct session *session, int64_t from, int64_t to);
+
 /* Whether nothing of positions [0, n) has been let go. */
 bool retention_holds(const struct session *session, int64_t n);
 

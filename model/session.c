@@ -340,6 +340,13 @@ int session_truncate(struct session *session, int64_t n, struct error *err)
     return 0;
 }
 
+bool session_can_return(const struct session *session, int64_t n)
+{
+    int64_t end = session->position + n;
+    return !switches(session, end > session->expected ? end : session->expected) &&
+           retention_stays(session, session->position + 1, end);
+}
+
 size_t session_bytes(const struct session *session)
 {
     size_t bytes = cache_bytes(&session->cache) + session->activations.bytes +

@@ -5,6 +5,7 @@
 #ifndef LONGHAND_MODEL_SESSION_H
 #define LONGHAND_MODEL_SESSION_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -87,6 +88,11 @@ void session_expect(struct session *session, int64_t n);
 /* Goes back to the first n tokens (n <= position). Fails where the policy has let go of keys that
  * the next token would see; nothing has changed then. */
 int session_truncate(struct session *session, int64_t n, struct error *err);
+
+/* Whether n tokens (n > 0) can be fed at once and all but the first of them taken back again, any
+ * number of them, as if they had never come: nothing of what the policy keeps and of how keys are
+ * rotated changes in their midst. */
+bool session_can_return(const struct session *session, int64_t n);
 
 /* The length of the text for the rotation of a query at `at`. */
 int64_t session_length(const struct session *session, const struct position *position, int64_t at);
