@@ -286,10 +286,10 @@ void format_dequantize(enum format format, const void *blocks, size_t n, float *
         float scale[CHUNK / 16], min[CHUNK / 16];
         size_t count = n - done < CHUNK ? n - done : CHUNK;
         info->unpack(bytes + format_row_bytes(format, done), count, q, scale, min);
-        for (size_t i = 0; i < count; i++) {
-            size_t g = i / (size_t)info->group;
-            float product = scale[g] * (float)q[i];
-            x[done + i] = info->has_min ? product + min[g] : product;
-        }
+        for (size_t i = 0, g = 0; i < count; g++)
+            for (size_t end = i + (size_t)info->group; i < end; i++) {
+                float product = scale[g] * (float)q[i];
+                x[done + i] = info->has_min ? product + min[g] : product;
+            }
     }
 }

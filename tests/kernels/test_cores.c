@@ -15,7 +15,7 @@ static char root[64];
 
 static void make_root(void)
 {
-    strcpy(root, "/tmp/longhand-test-XXXXXX");
+    snprintf(root, sizeof root, "/tmp/longhand-test-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(root));
 }
 
