@@ -2,13 +2,13 @@
  * Weights are decoded into registers and multiplied there with every token; nothing but results is
  * stored.
  *
- * A step is 256 weights; eight groups of it, each in 128 bits of its own, are four pairs or four
- * vectors. VPMADDUBSW multiplies unsigned by signed bytes and adds pairs in 16 bits. Stored weights
- * have at most six bits and are multiplied as they are; signed ones as |w| times x with the sign of
- * w: pairs are at most 2 * 128 * 127. A tree of additions brings the sums of eight groups into one
- * vector; the format's offset times x.sum is taken off, all in integers. What remains are three
- * operations with the scales. All vectors of groups are in the order that the tree leaves: group
- * 2 i + j, which is in 128 bits j of vector i, comes to place 4 j + i.
+ * A step is 256 weights, eight vectors. VPMADDUBSW multiplies unsigned by signed bytes and adds
+ * pairs in 16 bits. Stored weights have at most six bits and are multiplied as they are; signed
+ * ones as |w| times x with the sign of w: pairs are at most 2 * 128 * 127. As many vectors as fit
+ * 16 bits are added before pairs are widened. So that a group has all its sums in one place of the
+ * vectors, weights are transposed once for all tokens: vector c holds the fours c of eight groups.
+ * The format's offset times x.sum is taken off, all in integers. What remains are three operations
+ * with the scales. In vectors, group 2 i + j stands in place 4 j + i.
  *
  * Activations are laid out the same way once for all rows. They end with zeros where the last step
  * of a row has blocks missing, so that every step is a whole one. */
@@ -21,11 +21,13 @@ enum {
     GROUPS = 8,       /* in a vector of sums */
     ROW_BLOCK = 16,   /* rows for which sums are kept */
     X_VECTORS = 2048, /* room for activations: 64 KiB */
+    X_NEAR = 768,     /* of them, what stays in the first-level cache: 24 KiB */
     STEP_BYTES = 272, /* at most */
 };
 
-/* The weights of a step: the first and second halves of groups of 32, 2 i and 2 i + 1, are vectors
- * 2 i and 2 i + 1; groups of 16 are vector i. */
+/* Eight groups of 32, or twice eight of 16 in four vectors each. Of groups that are `paired` the
+ * even ones take four vectors and the odd ones four, where fours c lie in the lower and fours
+ * 4 + c in the upper 128 bits. */
 typedef void decode_step(const uint8_t *w, __m256i v[VECTORS]);
 
 /* How a format is read; constants all, which inlining dissolves. */
@@ -36,7 +38,8 @@ struct reader {
     int offset;
     bool is_signed; /* weights */
     bool has_min;
-    int narrow; /* how many of the first two stages of the tree have sums of 16 bits */
+    bool paired;
+    int run; /* vectors of products that may be added in 16 bits */
     decode_step *weights;
     decode_scales *scales;
 };
@@ -49,144 +52,71 @@ TEMPLATE __m256i load128_pair(const void *a, const void *b)
     return _mm256_inserti128_si256(_mm256_castsi128_si256(load128(a)), load128(b), 1);
 }
 
-/* Two groups: their first halves and their second halves. */
-typedef void decode_pair(const uint8_t *w, __m256i *first, __m256i *second);
-
-TEMPLATE void split_nibbles(__m256i x, __m256i *first, __m256i *second)
+/* In each 128 bits, unit c of v[i] to unit i of v[c]. */
+TEMPLATE void transpose(__m256i v[4])
 {
-    *first = field(x, 0, 4);
-    *second = field(x, 4, 4);
+    __m256i ab01 = _mm256_unpacklo_epi32(v[0], v[1]), ab23 = _mm256_unpackhi_epi32(v[0], v[1]);
+    __m256i cd01 = _mm256_unpacklo_epi32(v[2], v[3]), cd23 = _mm256_unpackhi_epi32(v[2], v[3]);
+    v[0] = _mm256_unpacklo_epi64(ab01, cd01);
+    v[1] = _mm256_unpackhi_epi64(ab01, cd01);
+    v[2] = _mm256_unpacklo_epi64(ab23, cd23);
+    v[3] = _mm256_unpackhi_epi64(ab23, cd23);
 }
 
-TEMPLATE void pair_q4_0(const uint8_t *w, __m256i *first, __m256i *second)
+/* Four vectors of nibbles: fours c below fours 4 + c, or even groups below odd ones. */
+TEMPLATE void transpose_nibbles(__m256i v[VECTORS])
+{
+    transpose(v);
+    UNROLL
+    for (int c = 0; c < 4; c++) {
+        v[4 + c] = field(v[c], 4, 4);
+        v[c] = field(v[c], 0, 4);
+    }
+}
+
+TEMPLATE void look_up_all(__m256i v[VECTORS])
+{
+    UNROLL
+    for (int c = 0; c < VECTORS; c++)
+        v[c] = look_up_iq4(v[c]);
+}
+
+TEMPLATE void step_q4_0(const uint8_t *w, __m256i v[VECTORS])
 {
     const struct block_q4_0 *b = (const void *)w;
-    split_nibbles(load128_pair(b[0].qs, b[1].qs), first, second);
+    UNROLL
+    for (int i = 0; i < 4; i++)
+        v[i] = load128_pair(b[2 * i].qs, b[2 * i + 1].qs);
+    transpose_nibbles(v);
 }
 
-TEMPLATE void pair_q4_1(const uint8_t *w, __m256i *first, __m256i *second)
+TEMPLATE void step_q4_1(const uint8_t *w, __m256i v[VECTORS])
 {
     const struct block_q4_1 *b = (const void *)w;
-    split_nibbles(load128_pair(b[0].qs, b[1].qs), first, second);
-}
-
-TEMPLATE void pair_iq4_nl(const uint8_t *w, __m256i *first, __m256i *second)
-{
-    pair_q4_0(w, first, second);
-    *first = look_up_iq4(*first);
-    *second = look_up_iq4(*second);
-}
-
-/* The fifth bits of blocks whose 32 are at a and b. */
-TEMPLATE void add_fifth_bits(const uint8_t a[4], const uint8_t b[4], __m256i *first,
-                             __m256i *second)
-{
-    uint16_t bits[4];
-    memcpy(bits, a, 4);
-    memcpy(bits + 2, b, 4);
-    *first =
-        _mm256_or_si256(*first, spread_fifth_bits((uint32_t)bits[0] | (uint32_t)bits[2] << 16));
-    *second =
-        _mm256_or_si256(*second, spread_fifth_bits((uint32_t)bits[1] | (uint32_t)bits[3] << 16));
-}
-
-TEMPLATE void pair_q5_0(const uint8_t *w, __m256i *first, __m256i *second)
-{
-    const struct block_q5_0 *b = (const void *)w;
-    split_nibbles(load128_pair(b[0].qs, b[1].qs), first, second);
-    add_fifth_bits(b[0].qh, b[1].qh, first, second);
-}
-
-TEMPLATE void pair_q5_1(const uint8_t *w, __m256i *first, __m256i *second)
-{
-    const struct block_q5_1 *b = (const void *)w;
-    split_nibbles(load128_pair(b[0].qs, b[1].qs), first, second);
-    add_fifth_bits(b[0].qh, b[1].qh, first, second);
-}
-
-TEMPLATE void pair_q8_0(const uint8_t *w, __m256i *first, __m256i *second)
-{
-    const struct block_q8_0 *b = (const void *)w;
-    *first = load128_pair(b[0].qs, b[1].qs);
-    *second = load128_pair(b[0].qs + 16, b[1].qs + 16);
-}
-
-#define STEP_OF_32(name, block)                                                      \
-    TEMPLATE void step_##name(const uint8_t *w, __m256i v[VECTORS])                  \
-    {                                                                                \
-        UNROLL                                                                       \
-        for (size_t i = 0; i < 4; i++)                                               \
-            pair_##name(w + 2 * i * sizeof(struct block), &v[2 * i], &v[2 * i + 1]); \
-    }
-
-STEP_OF_32(q4_0, block_q4_0)
-STEP_OF_32(q4_1, block_q4_1)
-STEP_OF_32(q5_0, block_q5_0)
-STEP_OF_32(q5_1, block_q5_1)
-STEP_OF_32(q8_0, block_q8_0)
-STEP_OF_32(iq4_nl, block_q4_0)
-
-/* Nibbles of Q4_K: 32 bytes with one group below another. */
-TEMPLATE void step_q4_k(const uint8_t *w, __m256i v[VECTORS])
-{
-    const struct block_q4_k *b = (const void *)w;
     UNROLL
-    for (int i = 0; i < VECTORS; i++)
-        v[i] = nibbles16(load128_twice(b->qs + 16 * i));
+    for (int i = 0; i < 4; i++)
+        v[i] = load128_pair(b[2 * i].qs, b[2 * i + 1].qs);
+    transpose_nibbles(v);
 }
 
-TEMPLATE void step_q5_k(const uint8_t *w, __m256i v[VECTORS])
+TEMPLATE void step_iq4_nl(const uint8_t *w, __m256i v[VECTORS])
 {
-    const struct block_q5_k *b = (const void *)w;
+    step_q4_0(w, v);
+    look_up_all(v);
+}
+
+/* fifth: the 32 bits of each group in its place. */
+TEMPLATE void add_fifth_bits(__m256i v[VECTORS], __m256i fifth)
+{
+    const __m256i lane = _mm256_setr_epi32(0, 0x04040404, 0x08080808, 0x0C0C0C0C, 0, 0x04040404,
+                                           0x08080808, 0x0C0C0C0C);
     UNROLL
-    for (int i = 0; i < VECTORS; i++) {
-        int even = i / 2 * 2; /* the group of the lower 128 bits, and the bit to move to bit 4 */
-        int left = even < 4 ? 4 - even : 0, right = even < 4 ? 0 : even - 4;
-        int more = even < 4 ? left - 1 : right + 1;
-        __m256i high = load128_twice(b->high + i % 2 * 16);
-        high = even < 4 ? _mm256_sllv_epi32(high, _mm256_setr_epi32(left, left, left, left, more,
-                                                                    more, more, more))
-                        : _mm256_srlv_epi32(high, _mm256_setr_epi32(right, right, right, right,
-                                                                    more, more, more, more));
-        v[i] = _mm256_or_si256(nibbles16(load128_twice(b->qs + 16 * i)),
-                               _mm256_and_si256(high, each_byte(16)));
+    for (int c = 0; c < VECTORS; c++) {
+        const __m256i bits = _mm256_set1_epi32(c % 2 ? (int)0x80402010 : 0x08040201);
+        __m256i x = _mm256_shuffle_epi8(fifth, _mm256_add_epi8(lane, each_byte(c / 2)));
+        x = _mm256_cmpeq_epi8(_mm256_and_si256(x, bits), bits);
+        v[c] = _mm256_or_si256(v[c], _mm256_and_si256(x, each_byte(16)));
     }
-}
-
-TEMPLATE void step_iq4_xs(const uint8_t *w, __m256i v[VECTORS])
-{
-    const struct block_iq4_xs *b = (const void *)w;
-    UNROLL
-    for (int i = 0; i < 4; i++) {
-        split_nibbles(load256(b->qs + 32 * i), &v[2 * i], &v[2 * i + 1]);
-        v[2 * i] = look_up_iq4(v[2 * i]);
-        v[2 * i + 1] = look_up_iq4(v[2 * i + 1]);
-    }
-}
-
-#define STEP_OF_16(name)                                            \
-    TEMPLATE void step_##name(const uint8_t *w, __m256i v[VECTORS]) \
-    {                                                               \
-        UNROLL                                                      \
-        for (int i = 0; i < VECTORS; i++)                           \
-            v[i] = decode_##name(w, i);                             \
-    }
-
-STEP_OF_16(q2_k)
-STEP_OF_16(q3_k)
-STEP_OF_16(q6_k)
-
-/* --- scales -------------------------------------------------------------------------------- */
-
-/* Eight values of groups from their own order to the tree's. */
-TEMPLATE __m256i reordered(__m256i groups)
-{
-    return _mm256_permutevar8x32_epi32(groups, _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7));
-}
-
-TEMPLATE __m256 reordered_floats(__m256 groups)
-{
-    return _mm256_castsi256_ps(reordered(_mm256_castps_si256(groups)));
 }
 
 /* The first four bytes of block i in all lanes. */
@@ -197,18 +127,120 @@ TEMPLATE __m256i head(const uint8_t *w, size_t bytes, size_t i)
     return _mm256_set1_epi32(four);
 }
 
-/* Blocks of 32 begin with d, or d and m. */
-TEMPLATE void heads_to_floats(const uint8_t *w, size_t bytes, __m256 *scale, __m256 *min)
+/* Four bytes of each of eight blocks, in the places of their groups: a tree, and loads that
+ * broadcast, which do not wait for the shuffling port. */
+TEMPLATE __m256i heads_of(const uint8_t *w, size_t bytes)
 {
 #define HEAD(i) head(w, bytes, i)
-    /* a tree, and loads that broadcast: neither waits for the shuffling port */
     __m256i a = _mm256_blend_epi32(HEAD(0), HEAD(2), 0x02);
     __m256i b = _mm256_blend_epi32(HEAD(4), HEAD(6), 0x08);
     __m256i c = _mm256_blend_epi32(HEAD(1), HEAD(3), 0x20);
     __m256i d = _mm256_blend_epi32(HEAD(5), HEAD(7), 0x80);
 #undef HEAD
-    __m256i heads =
-        _mm256_blend_epi32(_mm256_blend_epi32(a, b, 0x0C), _mm256_blend_epi32(c, d, 0xC0), 0xF0);
+    return _mm256_blend_epi32(_mm256_blend_epi32(a, b, 0x0C), _mm256_blend_epi32(c, d, 0xC0), 0xF0);
+}
+
+TEMPLATE void step_q5_0(const uint8_t *w, __m256i v[VECTORS])
+{
+    const struct block_q5_0 *b = (const void *)w;
+    UNROLL
+    for (int i = 0; i < 4; i++)
+        v[i] = load128_pair(b[2 * i].qs, b[2 * i + 1].qs);
+    transpose_nibbles(v);
+    add_fifth_bits(v, heads_of(b->qh, sizeof *b));
+}
+
+TEMPLATE void step_q5_1(const uint8_t *w, __m256i v[VECTORS])
+{
+    const struct block_q5_1 *b = (const void *)w;
+    UNROLL
+    for (int i = 0; i < 4; i++)
+        v[i] = load128_pair(b[2 * i].qs, b[2 * i + 1].qs);
+    transpose_nibbles(v);
+    add_fifth_bits(v, heads_of(b->qh, sizeof *b));
+}
+
+TEMPLATE void step_q8_0(const uint8_t *w, __m256i v[VECTORS])
+{
+    const struct block_q8_0 *b = (const void *)w;
+    UNROLL
+    for (int i = 0; i < 4; i++) {
+        v[i] = load128_pair(b[2 * i].qs, b[2 * i + 1].qs);
+        v[4 + i] = load128_pair(b[2 * i].qs + 16, b[2 * i + 1].qs + 16);
+    }
+    transpose(v);
+    transpose(v + 4);
+}
+
+TEMPLATE void step_iq4_xs(const uint8_t *w, __m256i v[VECTORS])
+{
+    const struct block_iq4_xs *b = (const void *)w;
+    UNROLL
+    for (int i = 0; i < 4; i++)
+        v[i] = load256(b->qs + 32 * i);
+    transpose_nibbles(v);
+    look_up_all(v);
+}
+
+TEMPLATE void step_q4_k(const uint8_t *w, __m256i v[VECTORS])
+{
+    const struct block_q4_k *b = (const void *)w;
+    UNROLL
+    for (int i = 0; i < 4; i++)
+        v[i] = load256(b->qs + 32 * i);
+    transpose_nibbles(v);
+}
+
+TEMPLATE void step_q5_k(const uint8_t *w, __m256i v[VECTORS])
+{
+    const struct block_q5_k *b = (const void *)w;
+    const __m256i high = load256(b->high);
+    const __m256i unit = _mm256_broadcastsi128_si256(_mm_set1_epi32(0x03020100));
+    UNROLL
+    for (int i = 0; i < 4; i++)
+        v[i] = load256(b->qs + 32 * i);
+    transpose_nibbles(v);
+    UNROLL
+    for (int c = 0; c < 4; c++) {
+        /* bits 0 and 1 are those of groups 2 i and 2 i + 1 */
+        __m256i x = _mm256_shuffle_epi8(high, _mm256_add_epi8(unit, each_byte(4 * c)));
+        x = _mm256_srlv_epi32(x, _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6));
+        v[c] = _mm256_or_si256(v[c], bit_as(x, 0, 16));
+        v[4 + c] = _mm256_or_si256(v[4 + c], bit_as(x, 1, 16));
+    }
+}
+
+#define STEP_OF_16(name)                                            \
+    TEMPLATE void step_##name(const uint8_t *w, __m256i v[VECTORS]) \
+    {                                                               \
+        UNROLL                                                      \
+        for (int i = 0; i < VECTORS; i++)                           \
+            v[i] = decode_##name(w, i);                             \
+        transpose(v);                                               \
+        transpose(v + 4);                                           \
+    }
+
+STEP_OF_16(q2_k)
+STEP_OF_16(q3_k)
+STEP_OF_16(q6_k)
+
+/* --- scales -------------------------------------------------------------------------------- */
+
+/* Eight values of groups from their own order to their places. */
+TEMPLATE __m256i placed(__m256i groups)
+{
+    return _mm256_permutevar8x32_epi32(groups, _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7));
+}
+
+TEMPLATE __m256 placed_floats(__m256 groups)
+{
+    return _mm256_castsi256_ps(placed(_mm256_castps_si256(groups)));
+}
+
+/* Blocks of 32 begin with d, or d and m. */
+TEMPLATE void heads_to_floats(const uint8_t *w, size_t bytes, __m256 *scale, __m256 *min)
+{
+    __m256i heads = heads_of(w, bytes);
     const __m256i words = _mm256_broadcastsi128_si256(
         _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15));
     heads = _mm256_permute4x64_epi64(_mm256_shuffle_epi8(heads, words), 0xD8);
@@ -226,9 +258,9 @@ TEMPLATE void step_scales(const struct reader *f, const uint8_t *w, __m256 scale
     f->scales(w, scale, min);
     UNROLL
     for (size_t h = 0; h < 32 / f->group; h++) {
-        scale[h] = reordered_floats(scale[h]);
+        scale[h] = placed_floats(scale[h]);
         if (f->has_min)
-            min[h] = reordered_floats(min[h]);
+            min[h] = placed_floats(min[h]);
     }
 }
 
@@ -258,21 +290,33 @@ TEMPLATE void lay_out_step(const struct reader *f, struct q8_row x, size_t left,
     memcpy(scale, x.scale, left / f->group * sizeof *scale);
     memcpy(sum, x.sum, left / f->group * sizeof *sum);
     for (size_t h = 0; h < 32 / f->group; h++, to += X_HEAD) {
-        __m256i sums = reordered(load256(sum + GROUPS * h));
+        __m256i sums = placed(load256(sum + GROUPS * h));
         if (f->has_min) {
             sums = f->blocks > 1 ? sums : _mm256_sub_epi32(_mm256_setzero_si256(), sums);
             sums = _mm256_castps_si256(_mm256_cvtepi32_ps(sums));
         } else {
             sums = _mm256_mullo_epi32(sums, _mm256_set1_epi32(-f->offset));
         }
-        to[X_SCALE] = reordered(load256(scale + GROUPS * h));
+        to[X_SCALE] = placed(load256(scale + GROUPS * h));
         to[X_SUM] = sums;
     }
-    for (int i = 0; i < VECTORS; i += 2) {
-        __m256i a = load256(q + 32 * i), b = load256(q + 32 * i + 32);
-        to[i] = f->group == 16 ? a : _mm256_permute2x128_si256(a, b, 0x20);
-        to[i + 1] = f->group == 16 ? b : _mm256_permute2x128_si256(a, b, 0x31);
+    __m256i v[VECTORS];
+    UNROLL
+    for (int i = 0; i < 4; i++) {
+        __m256i a = load256(q + 64 * i), b = load256(q + 64 * i + 32);
+        if (f->group == 16) {
+            v[i] = load256(q + 32 * i);
+            v[4 + i] = load256(q + 128 + 32 * i);
+        } else {
+            v[i] = f->paired ? a : _mm256_permute2x128_si256(a, b, 0x20);
+            v[4 + i] = f->paired ? b : _mm256_permute2x128_si256(a, b, 0x31);
+        }
     }
+    transpose(v);
+    transpose(v + 4);
+    UNROLL
+    for (int c = 0; c < VECTORS; c++)
+        to[c] = v[c];
 }
 
 /* Columns [k, end), step by step and within a step token by token. */
@@ -289,29 +333,6 @@ TEMPLATE void lay_out(const struct reader *f, const struct vector *x, int tokens
 
 /* --- sums ---------------------------------------------------------------------------------- */
 
-/* In each 128 bits a[0] + a[1], a[2] + a[3], b[0] + b[1], b[2] + b[3]. */
-TEMPLATE __m256i add_neighbours(__m256i a, __m256i b)
-{
-    __m256 x = _mm256_castsi256_ps(a), y = _mm256_castsi256_ps(b);
-    return _mm256_add_epi32(_mm256_castps_si256(_mm256_shuffle_ps(x, y, 0x88)),
-                            _mm256_castps_si256(_mm256_shuffle_ps(x, y, 0xDD)));
-}
-
-/* The same of sums that fit 16 bits: VPACKSSDW does with one instruction of the shuffling port. */
-TEMPLATE __m256i add_neighbours_narrow(__m256i a, __m256i b)
-{
-    return _mm256_madd_epi16(_mm256_packs_epi32(a, b), _mm256_set1_epi16(1));
-}
-
-/* In each 128 bits, the sums of the four vectors there. */
-TEMPLATE __m256i add_up(const __m256i v[4], int narrow)
-{
-    if (narrow == 0)
-        return add_neighbours(add_neighbours(v[0], v[1]), add_neighbours(v[2], v[3]));
-    __m256i ab = add_neighbours_narrow(v[0], v[1]), cd = add_neighbours_narrow(v[2], v[3]);
-    return narrow == 1 ? add_neighbours(ab, cd) : add_neighbours_narrow(ab, cd);
-}
-
 /* Products added by pairs in 16 bits. */
 TEMPLATE __m256i multiply_bytes(const struct reader *f, __m256i w, __m256i x)
 {
@@ -319,24 +340,18 @@ TEMPLATE __m256i multiply_bytes(const struct reader *f, __m256i w, __m256i x)
                         : _mm256_maddubs_epi16(w, x);
 }
 
-/* The sums of eight groups. */
-TEMPLATE __m256i group_sums(const struct reader *f, const __m256i *v, const __m256i *x)
+/* In each place, the sum of the products of n vectors and of `sum`. */
+TEMPLATE __m256i add_products(const struct reader *f, __m256i sum, const __m256i *v,
+                              const __m256i *x, int n)
 {
-    const __m256i ones = _mm256_set1_epi16(1);
-    __m256i sums[4];
     UNROLL
-    for (int i = 0; i < 4; i++) {
-        if (f->group == 16) {
-            sums[i] = _mm256_madd_epi16(multiply_bytes(f, v[i], x[i]), ones);
-            continue;
-        }
-        __m256i first = multiply_bytes(f, v[2 * i], x[2 * i]);
-        __m256i second = multiply_bytes(f, v[2 * i + 1], x[2 * i + 1]);
-        sums[i] = f->is_signed ? _mm256_add_epi32(_mm256_madd_epi16(first, ones),
-                                                  _mm256_madd_epi16(second, ones))
-                               : _mm256_madd_epi16(_mm256_add_epi16(first, second), ones);
+    for (int c = 0; c < n; c += f->run) {
+        __m256i pairs = multiply_bytes(f, v[c], x[c]);
+        for (int i = c + 1; i < c + f->run && i < n; i++)
+            pairs = _mm256_add_epi16(pairs, multiply_bytes(f, v[i], x[i]));
+        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
     }
-    return add_up(sums, f->narrow);
+    return sum;
 }
 
 /* total += x.scale * (scale * (products + x.sum) + min * x.sum) for the groups of a step. */
@@ -347,9 +362,15 @@ TEMPLATE void add_token(const struct reader *f, const __m256i v[VECTORS], const 
     UNROLL
     for (size_t h = 0; h < 32 / f->group; h++) {
         const __m256i *head = x + X_HEAD * h;
-        __m256i exact = group_sums(f, v + 4 * h, x + x_heads(f) + 4 * h);
-        if (f->offset)
-            exact = _mm256_add_epi32(exact, head[X_SUM]);
+        __m256i exact = f->offset ? head[X_SUM] : _mm256_setzero_si256();
+        int n = f->paired || f->group == 16 ? 4 : VECTORS;
+        exact = add_products(f, exact, v + 4 * h, x + x_heads(f) + 4 * h, n);
+        if (f->paired) {
+            const __m256i zero = _mm256_setzero_si256();
+            __m256i odd = add_products(f, zero, v + 4, x + x_heads(f) + 4, 4);
+            exact = _mm256_add_epi32(_mm256_permute2x128_si256(exact, odd, 0x20),
+                                     _mm256_permute2x128_si256(exact, odd, 0x31));
+        }
         __m256 term = _mm256_mul_ps(_mm256_cvtepi32_ps(exact), scale[h]);
         if (f->has_min)
             term = _mm256_fmadd_ps(min[h], _mm256_castsi256_ps(head[X_SUM]), term);
@@ -393,18 +414,21 @@ TEMPLATE void multiply_rows(const struct reader *f, const uint8_t *w, size_t row
 {
     __m256i laid_out[X_VECTORS];
     __m256 total[ROW_TOKENS_MAX * ROW_BLOCK];
-    size_t chunk = X_VECTORS / (x_vectors(f) * (size_t)tokens) * STEP, block = STEP / f->blocks;
+    size_t step_vectors = x_vectors(f) * (size_t)tokens, chunk = X_NEAR / step_vectors * STEP;
+    size_t block = STEP / f->blocks;
+    bool all = (n + STEP - 1) / STEP * step_vectors <= X_VECTORS;
     for (size_t r0 = 0; r0 < rows; r0 += ROW_BLOCK) {
         size_t count = rows - r0 < ROW_BLOCK ? rows - r0 : ROW_BLOCK;
         for (int i = 0; i < tokens * ROW_BLOCK; i++)
             total[i] = _mm256_setzero_ps();
         for (size_t k = 0; k < n; k += chunk) {
             size_t end = n - k < chunk ? n : k + chunk;
-            if (r0 == 0 || n > chunk)
-                lay_out(f, x, tokens, k, end, laid_out);
+            __m256i *near = laid_out + (all ? k / STEP * step_vectors : 0);
+            if (r0 == 0 || !all)
+                lay_out(f, x, tokens, k, end, near);
             const uint8_t *at = w + r0 * row_bytes + k / block * f->bytes;
             for (size_t r = 0; r < count; r++, at += row_bytes)
-                add_row(f, at, (end - k) / block, laid_out, tokens, total + r);
+                add_row(f, at, (end - k) / block, near, tokens, total + r);
         }
         for (size_t t = 0; t < (size_t)tokens; t++)
             for (size_t r = 0; r < count; r += 4) {
@@ -427,18 +451,18 @@ TEMPLATE void multiply_rows(const struct reader *f, const uint8_t *w, size_t row
         multiply_rows(&f, w, row_bytes, rows, n, x, tokens, y, ldy);                  \
     }
 
-ROWS(q4_0, block_q4_0, 8, 32, .offset = OFFSET_Q4_0, .narrow = 2)
-ROWS(q4_1, block_q4_1, 8, 32, .has_min = true, .narrow = 2)
-ROWS(q5_0, block_q5_0, 8, 32, .offset = OFFSET_Q5_0, .narrow = 1)
-ROWS(q5_1, block_q5_1, 8, 32, .has_min = true, .narrow = 1)
-ROWS(q8_0, block_q8_0, 8, 32, .is_signed = true)
-ROWS(iq4_nl, block_q4_0, 8, 32, .is_signed = true)
-ROWS(q2_k, block_q2_k, 1, 16, .has_min = true, .narrow = 2, .scales = scales_q2_k)
-ROWS(q3_k, block_q3_k, 1, 16, .offset = OFFSET_Q3_K, .narrow = 2, .scales = scales_q3_k)
-ROWS(q4_k, block_q4_k, 1, 32, .has_min = true, .narrow = 2, .scales = scales_k)
-ROWS(q5_k, block_q5_k, 1, 32, .has_min = true, .narrow = 1, .scales = scales_k)
-ROWS(q6_k, block_q6_k, 1, 16, .offset = OFFSET_Q6_K, .narrow = 1, .scales = scales_q6_k)
-ROWS(iq4_xs, block_iq4_xs, 1, 32, .is_signed = true, .scales = scales_iq4_xs)
+ROWS(q4_0, block_q4_0, 8, 32, .offset = OFFSET_Q4_0, .run = 8)
+ROWS(q4_1, block_q4_1, 8, 32, .has_min = true, .run = 8)
+ROWS(q5_0, block_q5_0, 8, 32, .offset = OFFSET_Q5_0, .run = 4)
+ROWS(q5_1, block_q5_1, 8, 32, .has_min = true, .run = 4)
+ROWS(q8_0, block_q8_0, 8, 32, .is_signed = true, .run = 1)
+ROWS(iq4_nl, block_q4_0, 8, 32, .is_signed = true, .run = 1)
+ROWS(iq4_xs, block_iq4_xs, 1, 32, .is_signed = true, .run = 1, .scales = scales_iq4_xs)
+ROWS(q4_k, block_q4_k, 1, 32, .has_min = true, .paired = true, .run = 4, .scales = scales_k)
+ROWS(q5_k, block_q5_k, 1, 32, .has_min = true, .paired = true, .run = 4, .scales = scales_k)
+ROWS(q2_k, block_q2_k, 1, 16, .has_min = true, .run = 4, .scales = scales_q2_k)
+ROWS(q3_k, block_q3_k, 1, 16, .offset = OFFSET_Q3_K, .run = 4, .scales = scales_q3_k)
+ROWS(q6_k, block_q6_k, 1, 16, .offset = OFFSET_Q6_K, .run = 2, .scales = scales_q6_k)
 
 /* --- floats -------------------------------------------------------------------------------- */
 
