@@ -6,9 +6,11 @@
 #ifndef LONGHAND_MODEL_SAMPLER_H
 #define LONGHAND_MODEL_SAMPLER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
+#include "model/candidates.h"
 
 struct sampler_options {
     float temperature;    /* >= 0 */
@@ -22,17 +24,18 @@ struct sampler_options {
 
 extern const struct sampler_options sampler_defaults;
 
-struct candidate {
-    int32_t id;
-    float weight; /* its logit, and once few are left its unnormalised probability */
-};
+/* Logits are looked at in blocks, of which most have nothing that matters. */
+enum { SAMPLER_BLOCK = 64 };
 
 struct sampler {
     struct sampler_options options;
     uint64_t rng[4]; /* xoshiro256** */
     int vocab_size;
     struct candidate *candidates; /* (vocab_size) scratch */
-    float *logits;                /* (vocab_size) scratch */
+    float *weights;               /* (vocab_size) scratch */
+    float *logits;                /* (vocab_size) blocks of logits after the penalty ... */
+    bool *changed;                /* (blocks) ... for those that have tokens with one */
+    float *largest;               /* (blocks) logit of each */
     int32_t *recent;              /* ring of repeat_last tokens */
     int64_t n_recent;             /* tokens ever accepted */
 };

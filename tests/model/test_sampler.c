@@ -281,7 +281,7 @@ START_TEST(test_no_memory)
         ck_assert_ptr_null(sampler.candidates);
         failed++;
     }
-    ck_assert_int_eq(failed, 3);
+    ck_assert_int_eq(failed, 6);
     sampler_close(&sampler);
 }
 END_TEST

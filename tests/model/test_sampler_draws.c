@@ -147,6 +147,68 @@ START_TEST(test_top_k_of_unlikely)
 }
 END_TEST
 
+/* xoshiro256** 1.0 as its authors give it, and 53 of its bits. */
+static double next_draw(uint64_t s[4])
+{
+    uint64_t x = s[1] * 5, t = s[1] << 17;
+    x = (x << 7 | x >> 57) * 9;
+    s[2] ^= s[0];
+    s[3] ^= s[1];
+    s[1] ^= s[2];
+    s[0] ^= s[3];
+    s[2] ^= t;
+    s[3] = s[3] << 45 | s[3] >> 19;
+    return (double)(x >> 11) / 9007199254740992.0;
+}
+
+static int by_id(const void *a, const void *b)
+{
+    return ((const struct entry *)a)->id < ((const struct entry *)b)->id ? -1 : 1;
+}
+
+/* Every draw, one by one: with top-p the tokens that may come lie in the order of likelihood in
+ * [0, 1), else, without top-k, in the order of their ids. Vocabularies of many blocks. */
+START_TEST(test_each_draw)
+{
+    static float logits[VOCAB_MAX];
+    static struct entry entries[VOCAB_MAX];
+    srand(5);
+    int checked = 0;
+    for (int trial = 0; trial < 200; trial++) {
+        int vocab_size = 1 + rand() % VOCAB_MAX, n;
+        struct sampler_options options = plain;
+        options.top_p = trial % 2 ? 0.9F : 1;
+        options.top_k = trial % 2 && trial % 3 == 0 ? 1 + rand() % 12 : 0;
+        options.min_p = trial % 5 == 0 ? 0.01F : 0;
+        options.temperature = trial % 7 == 0 ? 2 : 0.8F;
+        options.seed = (uint64_t)trial;
+        random_logits(logits, vocab_size, trial % 4 == 0 ? 100 : 6);
+        if (!survivors(&options, logits, vocab_size, entries, &n))
+            continue;
+        if (options.top_p == 1)
+            qsort(entries, (size_t)n, sizeof *entries, by_id);
+        struct sampler sampler;
+        open_sampler(&sampler, &options, vocab_size);
+        for (int i = 0; i < 20; i++) {
+            uint64_t rng[4];
+            memcpy(rng, sampler.rng, sizeof rng);
+            double left = next_draw(rng);
+            int expected = 0;
+            while (expected + 1 < n && left >= entries[expected].p)
+                left -= entries[expected++].p;
+            int32_t id = sampler_next(&sampler, logits);
+            ck_assert_mem_eq(rng, sampler.rng, sizeof rng);
+            if (left < 1e-6 || left > entries[expected].p - 1e-6)
+                continue; /* rounding may decide */
+            ck_assert_int_eq(id, entries[expected].id);
+            checked++;
+        }
+        sampler_close(&sampler);
+    }
+    ck_assert_int_ge(checked, 2000);
+}
+END_TEST
+
 /* What chi-square with df degrees of freedom exceeds once in a million (Wilson & Hilferty 1931). */
 static double chi_square_bound(int df)
 {
@@ -235,6 +297,7 @@ Suite *sampler_draws_suite(void)
     TCase *tcase = tcase_create("sampler_draws");
     tcase_set_timeout(tcase, 30);
     tcase_add_test(tcase, test_sets);
+    tcase_add_test(tcase, test_each_draw);
     tcase_add_test(tcase, test_top_k_of_unlikely);
     tcase_add_loop_test(tcase, test_distribution, 0, 7);
     tcase_add_test(tcase, test_temperature_extremes);
