@@ -1,4 +1,4 @@
-/* avx2_rows: activations and attention in AVX2. Sums run in f32, in at least 8 lanes. */
+/* avx2_rows: activations and softmax in AVX2. Sums run in f32, in at least 8 lanes. */
 #include "kernels/avx2.h"
 
 /* See x86.h; a NaN stays one. */

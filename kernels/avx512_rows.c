@@ -1,4 +1,4 @@
-/* avx512_rows: activations and attention in AVX-512. What is not here is left to AVX2. */
+/* avx512_rows: activations and softmax in AVX-512. What is not here is left to AVX2. */
 #include "kernels/avx512.h"
 
 /* See x86.h; a NaN stays one. */
