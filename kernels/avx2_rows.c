@@ -1,4 +1,4 @@
-/* avx2_rows: activations and attention in AVX2. Sums run in f32, in at least 8 lanes. */
+/* avx2_rows: activations and softmax in AVX2. Sums run in f32, in at least 8 lanes. */
 #include "kernels/avx2.h"
 
 /* See x86.h; a NaN stays one. */
@@ -202,151 +202,6 @@ static void rotate_halves(float *x, const float *cos, const float *sin, size_t p
     }
 }
 
-/* --- attention --------------------------------------------------------------------------------
- *
- * Register tiles of queries x vectors: each vector of keys (values) is loaded, and for F16
- * converted, once for up to 6 (4) queries. One accumulator runs over d (j) in rising order. */
-
-TEMPLATE void scores_tile(float *scores, size_t lds, const float *const *q, int m, const void *keys,
-                          size_t ldk, bool half, size_t j, int vectors, size_t dim)
-{
-    __m256 sum[6][4];
-    UNROLL
-    for (int i = 0; i < m; i++)
-        UNROLL
-    for (int v = 0; v < vectors; v++)
-        sum[i][v] = _mm256_setzero_ps();
-    for (size_t d = 0; d < dim; d++) {
-        __m256 key[4];
-        UNROLL
-        for (int v = 0; v < vectors; v++)
-            key[v] = load8(keys, d * ldk + j + (size_t)v * LANES, half, LANES);
-        UNROLL
-        for (int i = 0; i < m; i++)
-            UNROLL
-        for (int v = 0; v < vectors; v++)
-            sum[i][v] = _mm256_fmadd_ps(_mm256_set1_ps(q[i][d]), key[v], sum[i][v]);
-    }
-    UNROLL
-    for (int i = 0; i < m; i++)
-        UNROLL
-    for (int v = 0; v < vectors; v++)
-        _mm256_storeu_ps(scores + (size_t)i * lds + j + (size_t)v * LANES, sum[i][v]);
-}
-
-/* m constant; all positions, up to the next multiple of 16. */
-TEMPLATE void scores_rows(float *scores, size_t lds, const float *const *q, int m, const void *keys,
-                          size_t ldk, bool half, size_t n, size_t dim)
-{
-    size_t j = 0;
-    for (; m <= 2 && j + 4 * LANES <= n; j += 4 * LANES)
-        scores_tile(scores, lds, q, m, keys, ldk, half, j, 4, dim);
-    for (; j < n; j += 2 * LANES)
-        scores_tile(scores, lds, q, m, keys, ldk, half, j, 2, dim);
-}
-
-TEMPLATE void scores_all(float *scores, size_t lds, const float *const *q, int m, const void *keys,
-                         size_t ldk, bool half, size_t n, size_t dim)
-{
-    for (; m >= 6; m -= 6, q += 6, scores += 6 * lds)
-        scores_rows(scores, lds, q, 6, keys, ldk, half, n, dim);
-    switch (m) {
-    case 1:
-        scores_rows(scores, lds, q, 1, keys, ldk, half, n, dim);
-        break;
-    case 2:
-        scores_rows(scores, lds, q, 2, keys, ldk, half, n, dim);
-        break;
-    case 3:
-        scores_rows(scores, lds, q, 3, keys, ldk, half, n, dim);
-        break;
-    case 4:
-        scores_rows(scores, lds, q, 4, keys, ldk, half, n, dim);
-        break;
-    case 5:
-        scores_rows(scores, lds, q, 5, keys, ldk, half, n, dim);
-        break;
-    default:
-        break;
-    }
-}
-
-static void attend_scores(float *scores, size_t lds, const float *const *q, int m, const void *keys,
-                          size_t ldk, enum format format, size_t n, size_t dim)
-{
-    if (format == FORMAT_F16)
-        scores_all(scores, lds, q, m, keys, ldk, true, n, dim);
-    else
-        scores_all(scores, lds, q, m, keys, ldk, false, n, dim);
-}
-
-/* Elements d.. in `vectors` vectors; only the last one of a row may have fewer than 8 left. */
-TEMPLATE void values_tile(float *const *out, const float *p, size_t ldp, int m, const void *values,
-                          bool half, size_t d, int vectors, size_t left, size_t n, size_t dim)
-{
-    __m256 sum[4][8];
-    UNROLL
-    for (int i = 0; i < m; i++)
-        UNROLL
-    for (int v = 0; v < vectors; v++)
-        sum[i][v] = load_f32(out[i] + d + v * LANES, left);
-    for (size_t j = 0; j < n; j++)
-        UNROLL
-    for (int v = 0; v < vectors; v++) {
-        __m256 value = load8(values, j * dim + d + (size_t)v * LANES, half, left);
-        UNROLL
-        for (int i = 0; i < m; i++)
-            sum[i][v] = _mm256_fmadd_ps(_mm256_set1_ps(p[(size_t)i * ldp + j]), value, sum[i][v]);
-    }
-    UNROLL
-    for (int i = 0; i < m; i++)
-        UNROLL
-    for (int v = 0; v < vectors; v++)
-        store_f32(out[i] + d + v * LANES, sum[i][v], left);
-}
-
-/* m constant; all elements, as many vectors at a time as keep at most 12 sums. */
-TEMPLATE void values_rows(float *const *out, const float *p, size_t ldp, int m, const void *values,
-                          bool half, size_t n, size_t dim)
-{
-    int vectors = m == 1 ? 8 : m <= 3 ? 4 : 2;
-    size_t step = (size_t)vectors * LANES;
-    size_t d = 0;
-    for (; d + step <= dim; d += step)
-        values_tile(out, p, ldp, m, values, half, d, vectors, LANES, n, dim);
-    for (; d < dim; d += LANES)
-        values_tile(out, p, ldp, m, values, half, d, 1, dim - d, n, dim);
-}
-
-TEMPLATE void values_all(float *const *out, const float *p, size_t ldp, int m, const void *values,
-                         bool half, size_t n, size_t dim)
-{
-    for (; m >= 4; m -= 4, out += 4, p += 4 * ldp)
-        values_rows(out, p, ldp, 4, values, half, n, dim);
-    switch (m) {
-    case 1:
-        values_rows(out, p, ldp, 1, values, half, n, dim);
-        break;
-    case 2:
-        values_rows(out, p, ldp, 2, values, half, n, dim);
-        break;
-    case 3:
-        values_rows(out, p, ldp, 3, values, half, n, dim);
-        break;
-    default:
-        break;
-    }
-}
-
-static void attend_values(float *const *out, const float *p, size_t ldp, int m, const void *values,
-                          enum format format, size_t n, size_t dim)
-{
-    if (format == FORMAT_F16)
-        values_all(out, p, ldp, m, values, true, n, dim);
-    else
-        values_all(out, p, ldp, m, values, false, n, dim);
-}
-
 void rows_avx2(struct kernels *kernels)
 {
     kernels->add = add;
@@ -357,8 +212,6 @@ void rows_avx2(struct kernels *kernels)
     kernels->gelu_tanh = gelu_tanh;
     kernels->rotate_interleaved = rotate_interleaved;
     kernels->rotate_halves = rotate_halves;
-    kernels->attend_scores = attend_scores;
-    kernels->attend_values = attend_values;
     kernels->max = max;
     kernels->exp_sum = exp_sum;
     kernels->scale = scale;

@@ -310,4 +310,5 @@ void kernels_avx512(struct kernels *kernels)
     gemv_avx512(kernels);
     rows_avx512(kernels);
     peak_avx512(kernels);
+    stream_avx512(kernels);
 }

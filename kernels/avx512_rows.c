@@ -1,4 +1,4 @@
-/* avx512_rows: activations and attention in AVX-512. What is not here is left to AVX2. */
+/* avx512_rows: activations and softmax in AVX-512. What is not here is left to AVX2. */
 #include "kernels/avx512.h"
 
 /* See x86.h; a NaN stays one. */
@@ -158,162 +158,6 @@ static float exp_sum(float *x, size_t n, float shift)
     return _mm512_reduce_add_ps(sum);
 }
 
-/* --- attention --------------------------------------------------------------------------------
- *
- * Register tiles of queries x vectors: each vector of keys (values) is loaded, and for F16
- * converted, once for up to 8 (4) queries. One accumulator runs over d (j) in rising order. */
-
-TEMPLATE void scores_tile(float *scores, size_t lds, const float *const *q, int m, const void *keys,
-                          size_t ldk, bool half, size_t j, int vectors, size_t dim)
-{
-    __m512 sum[8][4];
-    UNROLL
-    for (int i = 0; i < m; i++)
-        UNROLL
-    for (int v = 0; v < vectors; v++)
-        sum[i][v] = _mm512_setzero_ps();
-    for (size_t d = 0; d < dim; d++) {
-        __m512 key[4];
-        UNROLL
-        for (int v = 0; v < vectors; v++)
-            key[v] = load16(keys, d * ldk + j + (size_t)v * LANES, half, ALL_LANES);
-        UNROLL
-        for (int i = 0; i < m; i++)
-            UNROLL
-        for (int v = 0; v < vectors; v++)
-            sum[i][v] = _mm512_fmadd_ps(_mm512_set1_ps(q[i][d]), key[v], sum[i][v]);
-    }
-    UNROLL
-    for (int i = 0; i < m; i++)
-        UNROLL
-    for (int v = 0; v < vectors; v++)
-        _mm512_storeu_ps(scores + (size_t)i * lds + j + (size_t)v * LANES, sum[i][v]);
-}
-
-/* m constant; all positions. */
-TEMPLATE void scores_rows(float *scores, size_t lds, const float *const *q, int m, const void *keys,
-                          size_t ldk, bool half, size_t n, size_t dim)
-{
-    enum { MANY = 4 };
-    int vectors = m <= MANY ? 4 : 2;
-    size_t step = (size_t)vectors * LANES;
-    size_t j = 0;
-    for (; j + step < n + LANES; j += step) /* the last vector may be partly beyond n */
-        scores_tile(scores, lds, q, m, keys, ldk, half, j, vectors, dim);
-    for (; j < n; j += LANES)
-        scores_tile(scores, lds, q, m, keys, ldk, half, j, 1, dim);
-}
-
-TEMPLATE void scores_all(float *scores, size_t lds, const float *const *q, int m, const void *keys,
-                         size_t ldk, bool half, size_t n, size_t dim)
-{
-    for (; m >= 8; m -= 8, q += 8, scores += 8 * lds)
-        scores_rows(scores, lds, q, 8, keys, ldk, half, n, dim);
-    switch (m) {
-    case 1:
-        scores_rows(scores, lds, q, 1, keys, ldk, half, n, dim);
-        break;
-    case 2:
-        scores_rows(scores, lds, q, 2, keys, ldk, half, n, dim);
-        break;
-    case 3:
-        scores_rows(scores, lds, q, 3, keys, ldk, half, n, dim);
-        break;
-    case 4:
-        scores_rows(scores, lds, q, 4, keys, ldk, half, n, dim);
-        break;
-    case 5:
-        scores_rows(scores, lds, q, 5, keys, ldk, half, n, dim);
-        break;
-    case 6:
-        scores_rows(scores, lds, q, 6, keys, ldk, half, n, dim);
-        break;
-    case 7:
-        scores_rows(scores, lds, q, 7, keys, ldk, half, n, dim);
-        break;
-    default:
-        break;
-    }
-}
-
-static void attend_scores(float *scores, size_t lds, const float *const *q, int m, const void *keys,
-                          size_t ldk, enum format format, size_t n, size_t dim)
-{
-    if (format == FORMAT_F16)
-        scores_all(scores, lds, q, m, keys, ldk, true, n, dim);
-    else
-        scores_all(scores, lds, q, m, keys, ldk, false, n, dim);
-}
-
-/* Elements d.. of `vectors` vectors; the mask applies to the last. */
-TEMPLATE void values_tile(float *const *out, const float *p, size_t ldp, int m, const void *values,
-                          bool half, size_t d, int vectors, __mmask16 lanes, size_t n, size_t dim)
-{
-    __m512 sum[4][4];
-    UNROLL
-    for (int i = 0; i < m; i++)
-        UNROLL
-    for (int v = 0; v < vectors; v++)
-        sum[i][v] = load_f32(out[i] + d + v * LANES, lanes);
-    for (size_t j = 0; j < n; j++) {
-        __m512 value[4];
-        UNROLL
-        for (int v = 0; v < vectors; v++)
-            value[v] = load16(values, j * dim + d + (size_t)v * LANES, half, lanes);
-        UNROLL
-        for (int i = 0; i < m; i++)
-            UNROLL
-        for (int v = 0; v < vectors; v++)
-            sum[i][v] =
-                _mm512_fmadd_ps(_mm512_set1_ps(p[(size_t)i * ldp + j]), value[v], sum[i][v]);
-    }
-    UNROLL
-    for (int i = 0; i < m; i++)
-        UNROLL
-    for (int v = 0; v < vectors; v++)
-        _mm512_mask_storeu_ps(out[i] + d + v * LANES, lanes, sum[i][v]);
-}
-
-/* m constant; all elements. */
-TEMPLATE void values_rows(float *const *out, const float *p, size_t ldp, int m, const void *values,
-                          bool half, size_t n, size_t dim)
-{
-    size_t d = 0;
-    for (; d + 4 * LANES <= dim; d += 4 * LANES)
-        values_tile(out, p, ldp, m, values, half, d, 4, ALL_LANES, n, dim);
-    for (; d < dim; d += LANES)
-        values_tile(out, p, ldp, m, values, half, d, 1, first_lanes(dim - d), n, dim);
-}
-
-TEMPLATE void values_all(float *const *out, const float *p, size_t ldp, int m, const void *values,
-                         bool half, size_t n, size_t dim)
-{
-    for (; m >= 4; m -= 4, out += 4, p += 4 * ldp)
-        values_rows(out, p, ldp, 4, values, half, n, dim);
-    switch (m) {
-    case 1:
-        values_rows(out, p, ldp, 1, values, half, n, dim);
-        break;
-    case 2:
-        values_rows(out, p, ldp, 2, values, half, n, dim);
-        break;
-    case 3:
-        values_rows(out, p, ldp, 3, values, half, n, dim);
-        break;
-    default:
-        break;
-    }
-}
-
-static void attend_values(float *const *out, const float *p, size_t ldp, int m, const void *values,
-                          enum format format, size_t n, size_t dim)
-{
-    if (format == FORMAT_F16)
-        values_all(out, p, ldp, m, values, true, n, dim);
-    else
-        values_all(out, p, ldp, m, values, false, n, dim);
-}
-
 void rows_avx512(struct kernels *kernels)
 {
     kernels->add = add;
@@ -322,7 +166,5 @@ void rows_avx512(struct kernels *kernels)
     kernels->silu = silu;
     kernels->gelu = gelu;
     kernels->gelu_tanh = gelu_tanh;
-    kernels->attend_scores = attend_scores;
-    kernels->attend_values = attend_values;
     kernels->exp_sum = exp_sum;
 }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "kernels/cache_block.h"
 #include "kernels/format.h"
 
 /* Activations quantised to 8 bits: one row is q[cols], scale[cols / group], sum[cols / group],
@@ -112,19 +113,18 @@ struct kernels {
     void (*rotate_interleaved)(float *x, const float *cos, const float *sin, size_t pairs);
     void (*rotate_halves)(float *x, const float *cos, const float *sin, size_t pairs);
 
-    /* --- attention: m queries (<= QUERIES_MAX) over n positions of one cache block
-     * ----------------- */
-    /* scores[i][j] = dot(q[i], key j), i < m, j < n. Keys are stored transposed, keys[d][j] with
-     * stride `ldk` elements of `format` (F32 or F16), so that neighbouring positions are lanes.
-     * Rows of scores have stride lds. May compute up to the next multiple of 16 positions: both
-     * keys and scores have room for that. Each score sums over d in rising order, whatever m and n
-     * are. */
-    void (*attend_scores)(float *scores, size_t lds, const float *const *q, int m, const void *keys,
-                          size_t ldk, enum format format, size_t n, size_t dim);
-    /* out[i][d] += sum over j < n, in rising order, of p[i][j] * values[j][d]; rows of values have
-     * `dim` elements, rows of p stride ldp. */
-    void (*attend_values)(float *const *out, const float *p, size_t ldp, int m, const void *values,
-                          enum format format, size_t n, size_t dim);
+    /* --- attention: m queries (<= QUERIES_MAX) over n positions of one cache block --------------
+     */
+    /* scores[i][j] = dot(q[i], key j), i < m, j < n; rows of scores have stride lds. May compute up
+     * to the next multiple of 16 positions: keys, their scales and scores have room for that. Each
+     * score sums over d in rising order, whatever m and n are, the elements of keys being the same
+     * floats on every tier. */
+    void (*attend_scores)(float *scores, size_t lds, const float *const *q, int m,
+                          const struct stored *keys, size_t n, size_t dim);
+    /* out[i][d] += sum over j < n, in rising order, of p[i][j] * values[j][d]; rows of p have
+     * stride ldp. */
+    void (*attend_values)(float *const *out, const float *p, size_t ldp, int m,
+                          const struct stored *values, size_t n, size_t dim);
     float (*max)(const float *x, size_t n); /* n > 0 */
     /* x[i] = exp(x[i] - shift); returns their sum. x - shift <= 0; relative error <= 2e-7. */
     float (*exp_sum)(float *x, size_t n, float shift);

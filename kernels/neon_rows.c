@@ -1,4 +1,4 @@
-/* neon_rows: activations on aarch64: norms, activation functions, rotation, attention. Tails
+/* neon_rows: activations on aarch64: norms, activation functions, rotation, softmax. Tails
  * shorter than a vector are computed in scalars, or in a vector that a small buffer pads. */
 #include <math.h>
 #include <string.h>
@@ -218,124 +218,6 @@ static void rotate_halves(float *x, const float *cos, const float *sin, size_t p
     }
 }
 
-/* --- attention ----------------------------------------------------------------------------- */
-
-/* `m` queries (a constant, at most 4) over 16 positions: 4 m sums; the keys of a dimension are
- * loaded, and converted, once for all of them. */
-NEON_TEMPLATE void tile_scores(float *scores, size_t lds, const float *const *q, int m,
-                               const void *keys, size_t first, size_t ldk, enum format format,
-                               size_t dim)
-{
-    float32x4_t sum[4][4];
-    NEON_UNROLL
-    for (int i = 0; i < m; i++)
-        sum[i][0] = sum[i][1] = sum[i][2] = sum[i][3] = vdupq_n_f32(0);
-    for (size_t d = 0; d < dim; d++) {
-        NEON_UNROLL
-        for (size_t c = 0; c < 4; c++) {
-            float32x4_t key = neon_load_4(keys, format, d * ldk + first + 4 * c);
-            NEON_UNROLL
-            for (int i = 0; i < m; i++)
-                sum[i][c] = vfmaq_n_f32(sum[i][c], key, q[i][d]);
-        }
-    }
-    NEON_UNROLL
-    for (int i = 0; i < m; i++) {
-        NEON_UNROLL
-        for (int c = 0; c < 4; c++)
-            vst1q_f32(scores + (size_t)i * lds + 4 * c, sum[i][c]);
-    }
-}
-
-NEON_TEMPLATE void scores_of(float *scores, size_t lds, const float *const *q, int m,
-                             const void *keys, size_t ldk, enum format format, size_t n, size_t dim)
-{
-    for (size_t j = 0; j < n; j += 16) {
-        float *to = scores + j;
-        int i = 0;
-        for (; i + 4 <= m; i += 4)
-            tile_scores(to + (size_t)i * lds, lds, q + i, 4, keys, j, ldk, format, dim);
-        for (; i + 2 <= m; i += 2)
-            tile_scores(to + (size_t)i * lds, lds, q + i, 2, keys, j, ldk, format, dim);
-        for (; i < m; i++)
-            tile_scores(to + (size_t)i * lds, lds, q + i, 1, keys, j, ldk, format, dim);
-    }
-}
-
-static void attend_scores(float *scores, size_t lds, const float *const *q, int m, const void *keys,
-                          size_t ldk, enum format format, size_t n, size_t dim)
-{
-    if (format == FORMAT_F16)
-        scores_of(scores, lds, q, m, keys, ldk, FORMAT_F16, n, dim);
-    else
-        scores_of(scores, lds, q, m, keys, ldk, FORMAT_F32, n, dim);
-}
-
-/* `m` queries and 4 `vectors` dimensions from d on (both constants, at most 4): all sums stay in
- * registers while the positions pass. */
-NEON_TEMPLATE void tile_values(float *const *out, const float *p, size_t ldp, int m,
-                               const void *values, enum format format, size_t n, size_t dim,
-                               size_t d, size_t vectors)
-{
-    float32x4_t sum[4][4];
-    NEON_UNROLL
-    for (int i = 0; i < m; i++) {
-        NEON_UNROLL
-        for (size_t c = 0; c < vectors; c++)
-            sum[i][c] = vld1q_f32(out[i] + d + 4 * c);
-    }
-    for (size_t j = 0; j < n; j++) {
-        NEON_UNROLL
-        for (size_t c = 0; c < vectors; c++) {
-            float32x4_t value = neon_load_4(values, format, j * dim + d + 4 * c);
-            NEON_UNROLL
-            for (int i = 0; i < m; i++)
-                sum[i][c] = vfmaq_n_f32(sum[i][c], value, p[(size_t)i * ldp + j]);
-        }
-    }
-    NEON_UNROLL
-    for (int i = 0; i < m; i++) {
-        NEON_UNROLL
-        for (size_t c = 0; c < vectors; c++)
-            vst1q_f32(out[i] + d + 4 * c, sum[i][c]);
-    }
-}
-
-NEON_TEMPLATE void values_of(float *const *out, const float *p, size_t ldp, int m,
-                             const void *values, enum format format, size_t n, size_t dim)
-{
-    size_t d = 0;
-    for (; d + 16 <= dim; d += 16)
-        tile_values(out, p, ldp, m, values, format, n, dim, d, 4);
-    for (; d + 4 <= dim; d += 4)
-        tile_values(out, p, ldp, m, values, format, n, dim, d, 1);
-    for (; d < dim; d++)
-        for (int i = 0; i < m; i++)
-            for (size_t j = 0; j < n; j++)
-                out[i][d] += p[(size_t)i * ldp + j] * neon_load_1(values, format, j * dim + d);
-}
-
-NEON_TEMPLATE void values_of_all(float *const *out, const float *p, size_t ldp, int m,
-                                 const void *values, enum format format, size_t n, size_t dim)
-{
-    int i = 0;
-    for (; i + 4 <= m; i += 4)
-        values_of(out + i, p + (size_t)i * ldp, ldp, 4, values, format, n, dim);
-    for (; i + 2 <= m; i += 2)
-        values_of(out + i, p + (size_t)i * ldp, ldp, 2, values, format, n, dim);
-    for (; i < m; i++)
-        values_of(out + i, p + (size_t)i * ldp, ldp, 1, values, format, n, dim);
-}
-
-static void attend_values(float *const *out, const float *p, size_t ldp, int m, const void *values,
-                          enum format format, size_t n, size_t dim)
-{
-    if (format == FORMAT_F16)
-        values_of_all(out, p, ldp, m, values, FORMAT_F16, n, dim);
-    else
-        values_of_all(out, p, ldp, m, values, FORMAT_F32, n, dim);
-}
-
 static float max(const float *x, size_t n)
 {
     float largest = x[0];
@@ -381,8 +263,6 @@ void rows_neon(struct kernels *kernels)
     kernels->gelu_tanh = gelu_tanh;
     kernels->rotate_interleaved = rotate_interleaved;
     kernels->rotate_halves = rotate_halves;
-    kernels->attend_scores = attend_scores;
-    kernels->attend_values = attend_values;
     kernels->max = max;
     kernels->exp_sum = exp_sum;
     kernels->scale = scale;

@@ -164,45 +164,85 @@ static void rotate_halves(float *x, const float *cos, const float *sin, size_t p
     }
 }
 
-static void add_scaled_f32(float *y, const float *x, size_t n, float factor)
+/* n elements from the i-th on as floats, not yet times their scale; of 4 bits those that are
+ * `shift` bits up in n bytes. */
+static void load_elements(const struct stored *from, size_t i, size_t n, int shift, float *x)
 {
-    for (size_t i = 0; i < n; i++)
-        y[i] += factor * x[i];
+    for (size_t k = 0; k < n; k++)
+        switch (from->format) {
+        case FORMAT_F32:
+            x[k] = ((const float *)from->elements)[i + k];
+            break;
+        case FORMAT_F16:
+            x[k] = f16_to_f32(((const uint16_t *)from->elements)[i + k]);
+            break;
+        case FORMAT_BF16:
+            x[k] = bf16_to_f32(((const uint16_t *)from->elements)[i + k]);
+            break;
+        case FORMAT_Q8_0:
+            x[k] = ((const int8_t *)from->elements)[i + k];
+            break;
+        default:
+            x[k] = (float)((((const uint8_t *)from->elements)[i + k] >> shift & 15) - 8);
+        }
 }
 
-static void add_scaled_f16(float *y, const uint16_t *x, size_t n, float factor)
+/* Dimension d of n keys from the j-th on. */
+static void load_keys(const struct stored *keys, size_t d, size_t j, size_t n, float *x)
 {
-    for (size_t i = 0; i < n; i++)
-        y[i] += factor * f16_to_f32(x[i]);
+    bool pairs = keys->format == FORMAT_Q4_0;
+    size_t row = pairs ? d / 2 : d;
+    load_elements(keys, row * keys->stride + j, n, d % 2 != 0 ? 4 : 0, x);
+    if (stored_is_grouped(keys->format))
+        for (size_t k = 0; k < n; k++)
+            x[k] *= f16_to_f32(keys->scales[d / CACHE_GROUP * keys->stride + j + k]);
 }
 
-/* y += factor * the n elements that start at index `first` of an F32 or F16 array. */
-static void add_scaled(float *y, const void *x, size_t first, size_t n, enum format format,
-                       float factor)
+static void attend_scores(float *scores, size_t lds, const float *const *q, int m,
+                          const struct stored *keys, size_t n, size_t dim)
 {
-    if (format == FORMAT_F16)
-        add_scaled_f16(y, (const uint16_t *)x + first, n, factor);
-    else
-        add_scaled_f32(y, (const float *)x + first, n, factor);
-}
-
-static void attend_scores(float *scores, size_t lds, const float *const *q, int m, const void *keys,
-                          size_t ldk, enum format format, size_t n, size_t dim)
-{
-    for (int i = 0; i < m; i++) {
-        float *row = scores + (size_t)i * lds;
-        memset(row, 0, n * sizeof *row);
-        for (size_t d = 0; d < dim; d++)
-            add_scaled(row, keys, d * ldk, n, format, q[i][d]);
+    float x[CACHE_BLOCK];
+    for (int i = 0; i < m; i++)
+        memset(scores + (size_t)i * lds, 0, n * sizeof *scores);
+    for (size_t j = 0; j < n; j += CACHE_BLOCK) {
+        size_t lanes = n - j < CACHE_BLOCK ? n - j : CACHE_BLOCK;
+        for (size_t d = 0; d < dim; d++) {
+            load_keys(keys, d, j, lanes, x);
+            for (int i = 0; i < m; i++)
+                for (size_t k = 0; k < lanes; k++)
+                    scores[(size_t)i * lds + j + k] += q[i][d] * x[k];
+        }
     }
 }
 
-static void attend_values(float *const *out, const float *p, size_t ldp, int m, const void *values,
-                          enum format format, size_t n, size_t dim)
+/* Elements d .. d + n - 1 of the j-th value, of one group. */
+static void load_value(const struct stored *values, size_t j, size_t d, size_t n, size_t dim,
+                       float *x)
 {
-    for (int i = 0; i < m; i++)
-        for (size_t j = 0; j < n; j++)
-            add_scaled(out[i], values, j * dim, dim, format, p[(size_t)i * ldp + j]);
+    if (values->format == FORMAT_Q4_0) {
+        const size_t row = j * stored_row_bytes(FORMAT_Q4_0, dim);
+        for (size_t k = 0; k < n; k++)
+            load_elements(values, row + (d + k) / 2, 1, (d + k) % 2 != 0 ? 4 : 0, x + k);
+    } else {
+        load_elements(values, j * dim + d, n, 0, x);
+    }
+    if (stored_is_grouped(values->format))
+        for (size_t k = 0; k < n; k++)
+            x[k] *= f16_to_f32(values->scales[j * stored_groups(dim) + d / CACHE_GROUP]);
+}
+
+static void attend_values(float *const *out, const float *p, size_t ldp, int m,
+                          const struct stored *values, size_t n, size_t dim)
+{
+    float x[CACHE_GROUP];
+    for (size_t j = 0; j < n; j++)
+        for (size_t d = 0; d < dim; d += CACHE_GROUP) {
+            size_t elements = dim - d < CACHE_GROUP ? dim - d : CACHE_GROUP;
+            load_value(values, j, d, elements, dim, x);
+            for (int i = 0; i < m; i++)
+                for (size_t k = 0; k < elements; k++)
+                    out[i][d + k] += p[(size_t)i * ldp + j] * x[k];
+        }
 }
 
 static float max(const float *x, size_t n)

@@ -116,27 +116,29 @@ bool attend_find_part(const struct item *item, int64_t i, struct part *part)
     return false;
 }
 
-/* Lanes [begin, end) of a block's keys, in *format. */
-static const void *read_keys(const struct item *item, int form, int64_t block, size_t begin,
-                             size_t end, enum format *format)
+/* Keys [begin, end) of a block, as they are stored or, where positions need it, in floats. */
+static struct stored read_keys(const struct item *item, int form, int64_t block, size_t begin,
+                               size_t end)
 {
     const struct session *session = item->session;
     const struct position *p = item->position;
     int layer = item->layer;
     int strip = attention_strip(session, layer, form);
-    bool unpack = p->follows_length || p->vector_heads[VECTORS_KEY] > 0;
+    if (!p->follows_length && p->vector_heads[VECTORS_KEY] == 0)
+        return cache_find(&session->cache, layer, strip, block, item->kv_head, begin);
+    enum format format;
+    const float *floats = item->keys;
     const void *keys = cache_read(&session->cache, item->k, layer, strip, block, item->kv_head, end,
-                                  p->follows_length ? item->raw : item->keys, format);
+                                  p->follows_length ? item->raw : item->keys, &format);
     if (p->follows_length)
-        turning_keys(p, item->k, item->table, keys, *format, begin, end, item->keys);
-    else if (unpack && *format == FORMAT_F16)
+        turning_keys(p, item->k, item->table, keys, format, begin, end, item->keys);
+    else if (format == FORMAT_F16)
         for (size_t d = 0; d < item->dim; d++)
             item->k->f32_from_f16((const uint16_t *)keys + d * CACHE_BLOCK, CACHE_BLOCK,
                                   item->keys + d * CACHE_BLOCK);
     else
-        return keys;
-    *format = FORMAT_F32;
-    return item->keys;
+        floats = keys;
+    return (struct stored){.format = FORMAT_F32, .elements = floats + begin, .stride = CACHE_BLOCK};
 }
 
 /* Calls table_add_scores, or with weights table_add_values, for every run of keys [begin, end) of a
@@ -217,24 +219,25 @@ static void attend_block(struct item *item, int s, int64_t block)
     }
     if (first >= last)
         return;
-    enum format format;
     enum { LANES = 16 };
     size_t aligned = first / LANES * LANES; /* whole lanes up to the end of a block are there */
-    const void *keys =
-        read_keys(item, item->queries[0].segments[s].form, block, aligned, last, &format);
-    item->k->attend_scores(item->scores + aligned, CACHE_BLOCK, q, item->m,
-                           (const uint8_t *)keys +
-                               aligned * (size_t)format_info[format].block_bytes,
-                           CACHE_BLOCK, format, last - aligned, item->dim);
+    int form = item->queries[0].segments[s].form;
+    struct stored keys = read_keys(item, form, block, aligned, last);
+    struct stored values =
+        cache_find(&session->cache, layer, STRIP_VALUES, block, item->kv_head, first);
+    keys.ahead = values.elements;
+    if (start > item->segments[s].begin)
+        values.ahead = cache_find(&session->cache, layer, attention_strip(session, layer, form),
+                                  block - 1, item->kv_head, 0)
+                           .elements;
+    item->k->attend_scores(item->scores + aligned, CACHE_BLOCK, q, item->m, &keys, last - aligned,
+                           item->dim);
     for (int i = 0; i < item->m; i++)
-        fold(item, &item->queries[i], s, start, first, last, format == FORMAT_F32 ? keys : NULL,
+        fold(item, &item->queries[i], s, start, first, last,
+             keys.format == FORMAT_F32 ? (const float *)keys.elements - aligned : NULL,
              item->scores + i * CACHE_BLOCK);
-    const void *values = cache_read(&session->cache, item->k, layer, STRIP_VALUES, block,
-                                    item->kv_head, last, item->raw, &format);
-    item->k->attend_values(out, item->scores + first, CACHE_BLOCK, item->m,
-                           (const uint8_t *)values +
-                               first * item->dim * (size_t)format_info[format].block_bytes,
-                           format, last - first, item->dim);
+    item->k->attend_values(out, item->scores + first, CACHE_BLOCK, item->m, &values, last - first,
+                           item->dim);
 }
 
 void attend_part(struct item *item, const struct part *part)

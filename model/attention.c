@@ -192,7 +192,8 @@ static void parts_body(void *context, int begin, int end, int thread)
     for (int u = begin; u < end; u++) {
         int index = u / task->n_parts;
         int p = u % task->n_parts;
-        open_item(task, index, &item, thread_memory(task, thread));
+        if (u == begin || p == 0)
+            open_item(task, index, &item, thread_memory(task, thread));
         bool found = attend_find_part(&item, p, &part);
         if (found)
             attend_part(&item, &part);
@@ -256,7 +257,8 @@ void attention(struct session *session, int layer, int first, int n)
     if (floats > 0 && floats <= session->parts_floats) {
         task.n_parts = (int)attend_count_parts(session, layer, first, n);
         if (task.n_parts > 1) {
-            parallel_for(task.n_items * task.n_parts, 1, parts_body, &task);
+            /* Neighbouring parts for a thread: the end of each asks for the beginning of the next. */
+            parallel_for_shrinking(task.n_items * task.n_parts, 1, parts_body, &task);
             parallel_for(task.n_items, task.n_items, merge_body, &task);
             return;
         }

@@ -305,6 +305,15 @@ void cache_store(struct cache *cache, const struct kernels *kernels, int layer, 
             (size_t)(position % CACHE_BLOCK), x + (size_t)head * dim);
 }
 
+struct stored cache_find(const struct cache *cache, int layer, int strip, int64_t block,
+                         int kv_head, size_t first)
+{
+    const void *head = head_of(cache, layer, strip, block, kv_head);
+    size_t dim = (size_t)cache->head_dim;
+    return strip == STRIP_VALUES ? stored_values(cache->format, head, dim, first)
+                                 : stored_keys(cache->format, head, dim, first);
+}
+
 const void *cache_read(const struct cache *cache, const struct kernels *kernels, int layer,
                        int strip, int64_t block, int kv_head, size_t n, float *scratch,
                        enum format *format)

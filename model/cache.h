@@ -4,13 +4,8 @@
  * Every layer has one *strip* of values and one of keys for each form in which its keys are stored
  * (model/context.h). A strip is a row of blocks along the text, perhaps with a gap,
  *     [0, sinks)  gone  [first, n)
- * and a block of it holds for every key-value head, in the cache's format,
- *     keys    (head_dim, CACHE_BLOCK)   transposed: neighbouring positions are lanes of a score
- *     values  (CACHE_BLOCK, head_dim)
- * F32, F16, BF16 as they are. Q8_0 and Q4_0 as signed integers, 8 or 4 bits (dimensions 2i and
- * 2i + 1 of a position in a byte, low half first, plus 8), and behind them one F16 scale for every
- * position and up to 32 neighbouring dimensions: keys (groups, CACHE_BLOCK), values
- * (CACHE_BLOCK, groups). What is stored is never changed afterwards. */
+ * and a block of it holds the keys, respectively values, of every key-value head one behind the
+ * other, as kernels/cache_block.h draws them. What is stored is never changed afterwards. */
 #ifndef LONGHAND_MODEL_CACHE_H
 #define LONGHAND_MODEL_CACHE_H
 
@@ -20,8 +15,6 @@
 #include "kernels/kernels.h"
 #include "model/config.h"
 #include "model/context.h"
-
-enum { CACHE_BLOCK = 128, CACHE_GROUP = 32 };
 
 struct strip {
     void **blocks; /* those of the sinks, then the others, in order */
@@ -76,6 +69,10 @@ size_t cache_bytes(const struct cache *cache);
 void cache_store(struct cache *cache, const struct kernels *kernels, int layer, int strip,
                  int64_t position, const float *x);
 
+/* The keys (values) of one head, as they are stored, from position `first` of a block on. The block
+ * is the one that begins at position block * CACHE_BLOCK; it must be here. */
+struct stored cache_find(const struct cache *cache, int layer, int strip, int64_t block,
+                         int kv_head, size_t first);
 /* The keys (values) of positions [0, n) of one head in the block that begins at position
  * block * CACHE_BLOCK, laid out as above, as F32 or F16: *format says which. Where the cache has
  * another format they are unpacked to scratch (head_dim * CACHE_BLOCK floats), keys up to the next

@@ -82,15 +82,14 @@ static void get_values_bf16(const struct kernels *kernels, const void *head, siz
 
 /* --- q8_0, q4_0 ---------------------------------------------------------------------------- */
 
-static size_t groups_of(size_t dim)
+static uint16_t *scales_of(enum format format, void *head, size_t dim)
 {
-    return (dim + CACHE_GROUP - 1) / CACHE_GROUP;
+    return (void *)((uint8_t *)head + stored_scales_at(format, dim));
 }
 
-/* Where the scales of a head lie, counted in uint16_t: behind CACHE_BLOCK times `row` bytes. */
-static size_t scales_at(size_t row)
+static const uint16_t *stored_scales(enum format format, const void *head, size_t dim)
 {
-    return row * CACHE_BLOCK / sizeof(uint16_t);
+    return (const void *)((const uint8_t *)head + stored_scales_at(format, dim));
 }
 
 /* The first element of largest magnitude, with its sign; a NaN is larger than any. */
@@ -147,7 +146,7 @@ static void put_key_q8(const struct kernels *kernels, void *head, size_t dim, si
 {
     (void)kernels;
     int8_t *column = (int8_t *)head + place;
-    uint16_t *scale = (uint16_t *)head + scales_at(dim) + place;
+    uint16_t *scale = scales_of(FORMAT_Q8_0, head, dim) + place;
     for (size_t done = 0; done < dim; done += CACHE_GROUP, scale += CACHE_BLOCK) {
         int8_t q[CACHE_GROUP];
         size_t n = smaller(dim - done, CACHE_GROUP);
@@ -162,7 +161,7 @@ static void put_value_q8(const struct kernels *kernels, void *head, size_t dim, 
 {
     (void)kernels;
     int8_t *row = (int8_t *)head + place * dim;
-    uint16_t *scale = (uint16_t *)head + scales_at(dim) + place * groups_of(dim);
+    uint16_t *scale = scales_of(FORMAT_Q8_0, head, dim) + place * stored_groups(dim);
     for (size_t done = 0; done < dim; done += CACHE_GROUP)
         *scale++ = quantize_q8(x + done, smaller(dim - done, CACHE_GROUP), row + done);
 }
@@ -172,7 +171,7 @@ static void put_key_q4(const struct kernels *kernels, void *head, size_t dim, si
 {
     (void)kernels;
     uint8_t *column = (uint8_t *)head + place;
-    uint16_t *scale = (uint16_t *)head + scales_at((dim + 1) / 2) + place;
+    uint16_t *scale = scales_of(FORMAT_Q4_0, head, dim) + place;
     for (size_t done = 0; done < dim; done += CACHE_GROUP, scale += CACHE_BLOCK) {
         uint8_t bytes[CACHE_GROUP / 2];
         size_t n = smaller(dim - done, CACHE_GROUP);
@@ -187,7 +186,7 @@ static void put_value_q4(const struct kernels *kernels, void *head, size_t dim, 
 {
     (void)kernels;
     uint8_t *row = (uint8_t *)head + place * ((dim + 1) / 2);
-    uint16_t *scale = (uint16_t *)head + scales_at((dim + 1) / 2) + place * groups_of(dim);
+    uint16_t *scale = scales_of(FORMAT_Q4_0, head, dim) + place * stored_groups(dim);
     for (size_t done = 0; done < dim; done += CACHE_GROUP)
         *scale++ = quantize_q4(x + done, smaller(dim - done, CACHE_GROUP), row + done / 2);
 }
@@ -200,7 +199,7 @@ static void get_keys_q8(const struct kernels *kernels, const void *head, size_t 
         const int8_t *q = (const int8_t *)head + d * CACHE_BLOCK;
         if (d % CACHE_GROUP == 0)
             kernels->f32_from_f16(
-                (const uint16_t *)head + scales_at(dim) + d / CACHE_GROUP * CACHE_BLOCK, n, scales);
+                stored_scales(FORMAT_Q8_0, head, dim) + d / CACHE_GROUP * CACHE_BLOCK, n, scales);
         for (size_t j = 0; j < n; j++)
             out[d * CACHE_BLOCK + j] = scales[j] * (float)q[j];
     }
@@ -218,7 +217,7 @@ static void get_values_q8(const struct kernels *kernels, const void *head, size_
 {
     (void)kernels;
     const int8_t *q = head;
-    const uint16_t *stored = (const uint16_t *)head + scales_at(dim);
+    const uint16_t *stored = stored_scales(FORMAT_Q8_0, head, dim);
     for (size_t j = 0; j < n; j++, q += dim, out += dim) {
         size_t d = 0;
         for (; d + CACHE_GROUP <= dim; d += CACHE_GROUP) /* of a length that the compiler knows */
@@ -243,7 +242,7 @@ static void get_keys_q4(const struct kernels *kernels, const void *head, size_t 
                         float *restrict out)
 {
     float scales[CACHE_BLOCK];
-    const uint16_t *stored = (const uint16_t *)head + scales_at((dim + 1) / 2);
+    const uint16_t *stored = stored_scales(FORMAT_Q4_0, head, dim);
     for (size_t d = 0; d < dim; d += 2, out += 2 * CACHE_BLOCK) {
         if (d % CACHE_GROUP == 0)
             kernels->f32_from_f16(stored + d / CACHE_GROUP * CACHE_BLOCK, n, scales);
@@ -268,7 +267,7 @@ static void get_values_q4(const struct kernels *kernels, const void *head, size_
 {
     (void)kernels;
     const uint8_t *bytes = head;
-    const uint16_t *stored = (const uint16_t *)head + scales_at((dim + 1) / 2);
+    const uint16_t *stored = stored_scales(FORMAT_Q4_0, head, dim);
     for (size_t j = 0; j < n; j++, bytes += (dim + 1) / 2, out += dim)
         for (size_t d = 0; d < dim; d += CACHE_GROUP)
             get_group_q4(bytes + d / 2, smaller(dim - d, CACHE_GROUP), f16_to_f32(*stored++),
@@ -297,6 +296,6 @@ size_t codec_bytes(const struct codec *codec, size_t dim)
 {
     size_t row = (dim * (size_t)codec->bits + 7) / 8;
     if (codec->grouped)
-        row += groups_of(dim) * sizeof(uint16_t);
+        row += stored_groups(dim) * sizeof(uint16_t);
     return row * CACHE_BLOCK;
 }

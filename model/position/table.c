@@ -204,16 +204,16 @@ static void add_query(const struct position_table *table, const struct position 
     size_t head_dim = (size_t)position->config->head_dim;
     float products[CACHE_BLOCK];
     if (e.n_same > 0) {
-        kernels->attend_scores(products, CACHE_BLOCK, &relative, 1, rows + e.same, n, FORMAT_F32, 1,
-                               head_dim);
+        const struct stored row = {.format = FORMAT_F32, .elements = rows + e.same, .stride = n};
+        kernels->attend_scores(products, CACHE_BLOCK, &relative, 1, &row, 1, head_dim);
         float same = products[0];
         for (int j = 0; j < e.n_same; j++)
             scores[j] += same;
     }
     size_t others = (size_t)(run->n - e.n_same);
     if (others > 0) {
-        kernels->attend_scores(products, CACHE_BLOCK, &relative, 1, rows + e.first, n, FORMAT_F32,
-                               others, head_dim);
+        const struct stored other = {.format = FORMAT_F32, .elements = rows + e.first, .stride = n};
+        kernels->attend_scores(products, CACHE_BLOCK, &relative, 1, &other, others, head_dim);
         kernels->add(scores + e.n_same, products, others);
     }
 }
@@ -277,9 +277,11 @@ void table_add_values(const struct position_table *table, const struct position 
         float sum = 0;
         for (int j = 0; j < e.n_same; j++)
             sum += weights[j];
-        kernels->attend_values(&out, &sum, 1, 1, rows + e.same * head_dim, FORMAT_F32, 1, head_dim);
+        const struct stored row = {.format = FORMAT_F32, .elements = rows + e.same * head_dim};
+        kernels->attend_values(&out, &sum, 1, 1, &row, 1, head_dim);
     }
-    if (others > 0)
-        kernels->attend_values(&out, weights + e.n_same, others, 1, rows + e.first * head_dim,
-                               FORMAT_F32, others, head_dim);
+    if (others > 0) {
+        const struct stored other = {.format = FORMAT_F32, .elements = rows + e.first * head_dim};
+        kernels->attend_values(&out, weights + e.n_same, others, 1, &other, others, head_dim);
+    }
 }

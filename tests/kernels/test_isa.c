@@ -104,14 +104,6 @@ static float *copy_of(const float *x, size_t n)
     return copy;
 }
 
-static uint16_t *halves(size_t n)
-{
-    uint16_t *h = fresh(n * sizeof *h);
-    for (size_t i = 0; i < n; i++)
-        h[i] = f16_from_f32(random_float(-2, 2));
-    return h;
-}
-
 static int8_t *bytes(size_t n, int low, int high)
 {
     int8_t *q = fresh(n);
@@ -636,112 +628,6 @@ START_TEST(rotations)
 }
 END_TEST
 
-/* --- attention ----------------------------------------------------------------------------- */
-
-static const size_t dims[] = {1, 4, 8, 16, 20, 33, 48, 64, 80, 128};
-
-/* n elements of `format`. */
-static void *elements(enum format format, size_t n)
-{
-    return format == FORMAT_F16 ? (void *)halves(n) : (void *)floats(n, -2, 2);
-}
-
-static double element(const void *x, enum format format, size_t i)
-{
-    return format == FORMAT_F16 ? f16_to_f32(((const uint16_t *)x)[i]) : ((const float *)x)[i];
-}
-
-/* Numbers of queries: every remainder of any tile. */
-static const int query_counts[] = {1, 2, 3, 4, 5, 6, 7, 9, 15};
-
-static void check_scores(const struct kernels *k, enum format format, size_t n, size_t dim)
-{
-    size_t room = (n + 15) / 16 * 16, ldk = room + 16, lds = room + 5;
-    const void *keys = elements(format, (dim - 1) * ldk + room);
-    const float *q[QUERIES_MAX];
-    size_t scores = (QUERIES_MAX - 1) * lds + room;
-    float *all = floats(scores, 0, 0), *some = floats(scores, 0, 0), *one = floats(room, 0, 0);
-    for (int i = 0; i < QUERIES_MAX; i++)
-        q[i] = floats(dim, -1, 1);
-    k->attend_scores(all, lds, q, QUERIES_MAX, keys, ldk, format, n, dim);
-    for (size_t i = 0; i < QUERIES_MAX; i++) {
-        for (size_t j = 0; j < n; j++) {
-            double sum = 0, magnitude = 0;
-            for (size_t d = 0; d < dim; d++) {
-                double term = q[i][d] * element(keys, format, d * ldk + j);
-                sum += term;
-                magnitude += fabs(term);
-            }
-            expect_near(all[i * lds + j], sum, (double)dim * 2 * EPSILON * magnitude, "scores", n);
-        }
-        k->attend_scores(one, room, q + i, 1, keys, ldk, format, n / 2 + 1, dim);
-        for (size_t j = 0; j < n / 2 + 1; j++)
-            expect(same_bits(all[i * lds + j], one[j]), "one query, fewer positions: the same bits",
-                   n);
-    }
-    for (size_t c = 0; c < COUNT(query_counts); c++) {
-        k->attend_scores(some, lds, q, query_counts[c], keys, ldk, format, n, dim);
-        for (size_t i = 0; i < (size_t)query_counts[c]; i++)
-            expect(memcmp(some + i * lds, all + i * lds, n * sizeof *all) == 0,
-                   "fewer queries: the same bits", n);
-    }
-    release();
-}
-
-static void check_values(const struct kernels *k, enum format format, size_t n, size_t dim)
-{
-    size_t ldp = n + 3, half = n / 2, row_bytes = dim * (format == FORMAT_F16 ? 2 : 4);
-    const char *values = elements(format, n * dim);
-    const float *p = floats((QUERIES_MAX - 1) * ldp + n, 0, 1), *start = floats(dim, -1, 1);
-    float *all[QUERIES_MAX], *some[QUERIES_MAX], *one = copy_of(start, dim);
-    for (int i = 0; i < QUERIES_MAX; i++) {
-        all[i] = copy_of(start, dim);
-        some[i] = fresh(dim * sizeof(float));
-    }
-    k->attend_values(all, p, ldp, QUERIES_MAX, values, format, n, dim);
-    for (size_t i = 0; i < QUERIES_MAX; i++) {
-        for (size_t d = 0; d < dim; d++) {
-            double sum = start[d], magnitude = fabs(sum);
-            for (size_t j = 0; j < n; j++) {
-                double term = p[i * ldp + j] * element(values, format, j * dim + d);
-                sum += term;
-                magnitude += fabs(term);
-            }
-            expect_near(all[i][d], sum, (double)(n + 1) * 2 * EPSILON * magnitude, "values", n);
-        }
-        memcpy(one, start, dim * sizeof *start);
-        k->attend_values(&one, p + i * ldp, ldp, 1, values, format, half, dim);
-        k->attend_values(&one, p + i * ldp + half, ldp, 1, values + half * row_bytes, format,
-                         n - half, dim);
-        expect(memcmp(one, all[i], dim * sizeof *one) == 0, "one query, two parts: the same bits",
-               n);
-    }
-    for (size_t c = 0; c < COUNT(query_counts); c++) {
-        for (int i = 0; i < query_counts[c]; i++)
-            memcpy(some[i], start, dim * sizeof *start);
-        k->attend_values(some, p, ldp, query_counts[c], values, format, n, dim);
-        for (int i = 0; i < query_counts[c]; i++)
-            expect(memcmp(some[i], all[i], dim * sizeof *start) == 0,
-                   "fewer queries: the same bits", n);
-    }
-    release();
-}
-
-START_TEST(attention)
-{
-    struct kernels k = tier(_i);
-    static const size_t positions[] = {1, 16, 17, 33, 63, 64, 65, 100};
-    for (size_t s = 0; s < COUNT(positions) * COUNT(dims); s++) {
-        enum format format = s % 2 ? FORMAT_F16 : FORMAT_F32;
-        check_scores(&k, format, positions[s / COUNT(dims)], dims[s % COUNT(dims)]);
-        check_values(&k, format, positions[s / COUNT(dims)], dims[s % COUNT(dims)]);
-    }
-    check_scores(&k, FORMAT_F16, 255, 64);
-    check_values(&k, FORMAT_F16, 255, 64);
-    check_values(&k, FORMAT_F16, 40, 100); /* ends inside a vector */
-}
-END_TEST
-
 START_TEST(tables_are_complete)
 {
     struct kernels k = tier(_i);
@@ -785,7 +671,6 @@ Suite *isa_suite(void)
     tcase_add_loop_test(tcase, exponentials, 0, tiers);
     tcase_add_loop_test(tcase, norms, 0, tiers);
     tcase_add_loop_test(tcase, rotations, 0, tiers);
-    tcase_add_loop_test(tcase, attention, 0, tiers);
     suite_add_tcase(suite, tcase);
     return suite;
 }
