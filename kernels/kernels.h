@@ -153,12 +153,14 @@ struct kernels {
     void (*pack_keys)(const void *keys, size_t ldk, enum format format, size_t n, size_t dim,
                       void *packed);
     void (*pack_values)(const void *values, enum format format, size_t n, size_t dim, void *packed);
-    /* scores[i][j] = q[i] . key j, i < m <= PACKED_QUERIES, j < n as packed. Up to the next
-     * multiple of 16 rows and of 32 positions may be written: lds >= PACKED_POSITIONS. */
+    /* scores[i][j] = q[i] . key j, i < m <= PACKED_QUERIES, j < n, of which there may
+     * be fewer than were packed. Up to the next multiple of 16 rows and of 32 positions may be
+     * written: lds >= PACKED_POSITIONS. */
     void (*packed_scores)(float *scores, size_t lds, const void *q, int m, const void *keys,
                           size_t n, size_t dim);
-    /* out[i][d] += sum over j < n of p[i][j] * value j[d]. Up to the next multiple of 16 rows of p
-     * may be read and of out written, with rubbish: ldo >= packed_dim(dim). */
+    /* out[i][d] += sum over j < n of p[i][j] * value j[d], n as for packed_scores. Up to
+     * the next multiple of 16 rows of p may be read and of out written, with rubbish: ldo >=
+     * packed_dim(dim). */
     void (*packed_values)(float *out, size_t ldo, const float *p, size_t ldp, int m,
                           const void *values, size_t n, size_t dim);
 };
