@@ -396,4 +396,5 @@ void kernels_avx2(struct kernels *kernels)
     rows_avx2(kernels);
     peak_avx2(kernels);
     stream_avx2(kernels);
+    attend_avx2(kernels);
 }

@@ -311,4 +311,5 @@ void kernels_avx512(struct kernels *kernels)
     rows_avx512(kernels);
     peak_avx512(kernels);
     stream_avx512(kernels);
+    attend_avx512(kernels);
 }

@@ -33,8 +33,9 @@ TEMPLATE void prefetch(const uint8_t *w, size_t bytes)
 }
 
 /* What kernels_avx2 and kernels_avx512 are made of, beside avx2.c, avx512.c and unpack.h: each
- * fills its part of the table, activations (rows), products of one token (gemv), the attention of
- * few queries (stream) and the limit that products have (peak). */
+ * fills its part of the table: activations (rows), products of one token (gemv), attention over
+ * packed blocks (attend) and over what the cache stores (stream), and the limit that products have
+ * (peak). */
 void rows_avx2(struct kernels *kernels);
 void rows_avx512(struct kernels *kernels);
 void gemv_avx2(struct kernels *kernels);
@@ -43,6 +44,8 @@ void peak_avx2(struct kernels *kernels);
 void peak_avx512(struct kernels *kernels);
 void stream_avx2(struct kernels *kernels);
 void stream_avx512(struct kernels *kernels);
+void attend_avx2(struct kernels *kernels);
+void attend_avx512(struct kernels *kernels);
 
 /* exp(x) = 2^n exp(r), n the integer nearest to x / ln 2, r = x - n ln 2 with ln 2 in two parts,
  * exp(r) = 1 + r + r^2 p(r), p the minimax fit of degree 4 on |r| <= ln 2 / 2 (relative error 3e-9
@@ -50,6 +53,7 @@ void stream_avx512(struct kernels *kernels);
  * EXP_MAX it stays where it is. */
 #define EXP_MIN (-87.3F)
 #define EXP_MAX 88.0F
+#define EXP_WHOLE 0x1.8p+23F /* added and taken away again, it leaves the nearest integer */
 #define EXP_LOG2E 0x1.715476p+0F
 #define EXP_LN2_HIGH 0x1.62e43p-1F
 #define EXP_LN2_LOW (-0x1.05c61p-29F)
