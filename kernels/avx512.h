@@ -1,4 +1,4 @@
-/* avx512: loads that the files of the AVX-512 tier share. */
+/* avx512: loads and sums that the files of the AVX-512 tier share. */
 #ifndef LONGHAND_KERNELS_AVX512_H
 #define LONGHAND_KERNELS_AVX512_H
 
@@ -32,6 +32,16 @@ TEMPLATE __m512 load16(const void *x, size_t i, bool half, __mmask16 lanes)
     if (half)
         return _mm512_cvtph_ps(load_u16((const uint16_t *)x + i, lanes));
     return load_f32((const float *)x + i, lanes);
+}
+
+/* The sums of four vectors. */
+TEMPLATE __m128 sums_of_lanes(const __m512 v[4])
+{
+    __m512 ab = _mm512_add_ps(_mm512_unpacklo_ps(v[0], v[1]), _mm512_unpackhi_ps(v[0], v[1]));
+    __m512 cd = _mm512_add_ps(_mm512_unpacklo_ps(v[2], v[3]), _mm512_unpackhi_ps(v[2], v[3]));
+    __m512 four = _mm512_add_ps(_mm512_shuffle_ps(ab, cd, 0x44), _mm512_shuffle_ps(ab, cd, 0xEE));
+    __m256 half = _mm256_add_ps(_mm512_castps512_ps256(four), _mm512_extractf32x8_ps(four, 1));
+    return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
 }
 
 #endif
