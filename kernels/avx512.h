@@ -1,4 +1,4 @@
-/* avx512: loads and sums that the files of the AVX-512 tier share. */
+/* avx512: loads, transposes and sums that the files of the AVX-512 tier share. */
 #ifndef LONGHAND_KERNELS_AVX512_H
 #define LONGHAND_KERNELS_AVX512_H
 
@@ -32,6 +32,29 @@ TEMPLATE __m512 load16(const void *x, size_t i, bool half, __mmask16 lanes)
     if (half)
         return _mm512_cvtph_ps(load_u16((const uint16_t *)x + i, lanes));
     return load_f32((const float *)x + i, lanes);
+}
+
+/* In each 128 bits, unit c of v[i] to unit i of v[c]. */
+TEMPLATE void transpose_fours(__m512i v[4])
+{
+    __m512i ab01 = _mm512_unpacklo_epi32(v[0], v[1]), ab23 = _mm512_unpackhi_epi32(v[0], v[1]);
+    __m512i cd01 = _mm512_unpacklo_epi32(v[2], v[3]), cd23 = _mm512_unpackhi_epi32(v[2], v[3]);
+    v[0] = _mm512_unpacklo_epi64(ab01, cd01);
+    v[1] = _mm512_unpackhi_epi64(ab01, cd01);
+    v[2] = _mm512_unpacklo_epi64(ab23, cd23);
+    v[3] = _mm512_unpackhi_epi64(ab23, cd23);
+}
+
+/* Eight times four units of 64 bits, two times four in each vector, to four times eight; the eight
+ * come in the order 0 2 1 3 4 6 5 7. */
+TEMPLATE void transpose_wide(__m512i v[4])
+{
+    __m512i low01 = _mm512_unpacklo_epi64(v[0], v[1]), low23 = _mm512_unpacklo_epi64(v[2], v[3]);
+    __m512i high01 = _mm512_unpackhi_epi64(v[0], v[1]), high23 = _mm512_unpackhi_epi64(v[2], v[3]);
+    v[0] = _mm512_shuffle_i32x4(low01, low23, 0x88);
+    v[1] = _mm512_shuffle_i32x4(high01, high23, 0x88);
+    v[2] = _mm512_shuffle_i32x4(low01, low23, 0xDD);
+    v[3] = _mm512_shuffle_i32x4(high01, high23, 0xDD);
 }
 
 /* The sums of four vectors. */

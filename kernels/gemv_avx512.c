@@ -52,29 +52,6 @@ TEMPLATE size_t group_of(const struct reader *f)
 
 /* --- orders -------------------------------------------------------------------------------- */
 
-/* In each 128 bits, unit c of v[i] to unit i of v[c]. */
-TEMPLATE void transpose(__m512i v[4])
-{
-    __m512i ab01 = _mm512_unpacklo_epi32(v[0], v[1]), ab23 = _mm512_unpackhi_epi32(v[0], v[1]);
-    __m512i cd01 = _mm512_unpacklo_epi32(v[2], v[3]), cd23 = _mm512_unpackhi_epi32(v[2], v[3]);
-    v[0] = _mm512_unpacklo_epi64(ab01, cd01);
-    v[1] = _mm512_unpackhi_epi64(ab01, cd01);
-    v[2] = _mm512_unpacklo_epi64(ab23, cd23);
-    v[3] = _mm512_unpackhi_epi64(ab23, cd23);
-}
-
-/* Eight times four units of 64 bits, two times four in each vector, to four times eight; the eight
- * come in the order 0 2 1 3 4 6 5 7. */
-TEMPLATE void transpose_wide(__m512i v[4])
-{
-    __m512i low01 = _mm512_unpacklo_epi64(v[0], v[1]), low23 = _mm512_unpacklo_epi64(v[2], v[3]);
-    __m512i high01 = _mm512_unpackhi_epi64(v[0], v[1]), high23 = _mm512_unpackhi_epi64(v[2], v[3]);
-    v[0] = _mm512_shuffle_i32x4(low01, low23, 0x88);
-    v[1] = _mm512_shuffle_i32x4(high01, high23, 0x88);
-    v[2] = _mm512_shuffle_i32x4(low01, low23, 0xDD);
-    v[3] = _mm512_shuffle_i32x4(high01, high23, 0xDD);
-}
-
 /* One value for each group, from their own order. */
 TEMPLATE __m512i placed(__m512i groups, enum layout layout)
 {
@@ -93,16 +70,22 @@ TEMPLATE __m512 placed_floats(__m512 groups, enum layout layout)
 
 /* --- weights ------------------------------------------------------------------------------- */
 
-/* Four vectors of nibbles of four groups each, as in Q4_0: the first half of a group below the
- * second. */
-TEMPLATE void transpose_nibbles(__m512i v[VECTORS])
+/* Four vectors of nibbles: the low ones stay. */
+TEMPLATE void split_nibbles(__m512i v[VECTORS])
 {
-    transpose(v);
     UNROLL
     for (int c = 0; c < 4; c++) {
         v[4 + c] = _mm512_and_si512(_mm512_srli_epi16(v[c], 4), each_byte(15));
         v[c] = _mm512_and_si512(v[c], each_byte(15));
     }
+}
+
+/* Four vectors of nibbles of four groups each, as in Q4_0: the first half of a group below the
+ * second. */
+TEMPLATE void transpose_nibbles(__m512i v[VECTORS])
+{
+    transpose_fours(v);
+    split_nibbles(v);
 }
 
 TEMPLATE void look_up_all(__m512i v[VECTORS])
@@ -215,8 +198,8 @@ TEMPLATE void step_q8_0(const uint8_t *w, __m512i v[VECTORS])
         v[i] = _mm512_shuffle_i32x4(a, b, 0x88);
         v[4 + i] = _mm512_shuffle_i32x4(a, b, 0xDD);
     }
-    transpose(v);
-    transpose(v + 4);
+    transpose_fours(v);
+    transpose_fours(v + 4);
 }
 
 TEMPLATE void step_iq4_xs(const uint8_t *w, __m512i v[VECTORS])
@@ -237,11 +220,7 @@ TEMPLATE void step_q4_k(const uint8_t *w, __m512i v[VECTORS])
     for (int i = 0; i < 4; i++)
         v[i] = _mm512_loadu_si512(b[i / 2].qs + i % 2 * 64);
     transpose_wide(v);
-    UNROLL
-    for (int c = 0; c < 4; c++) {
-        v[4 + c] = _mm512_and_si512(_mm512_srli_epi16(v[c], 4), each_byte(15));
-        v[c] = _mm512_and_si512(v[c], each_byte(15));
-    }
+    split_nibbles(v);
 }
 
 TEMPLATE void step_q5_k(const uint8_t *w, __m512i v[VECTORS])
@@ -433,16 +412,21 @@ TEMPLATE void lay_out_step(const struct reader *f, struct q8_row x, size_t group
             continue;
         }
         __m512i a = load_x(x.q, 128 * i, left), b = load_x(x.q, 128 * i + 64, left);
-        v[i] = _mm512_shuffle_i32x4(a, b, f->layout == PAIRED ? 0x44 : 0x88);
-        v[4 + i] = _mm512_shuffle_i32x4(a, b, f->layout == PAIRED ? 0xEE : 0xDD);
+        if (f->layout == PAIRED) {
+            v[i] = _mm512_shuffle_i32x4(a, b, 0x44);
+            v[4 + i] = _mm512_shuffle_i32x4(a, b, 0xEE);
+        } else {
+            v[i] = _mm512_shuffle_i32x4(a, b, 0x88);
+            v[4 + i] = _mm512_shuffle_i32x4(a, b, 0xDD);
+        }
     }
     if (f->layout == PAIRED) {
         transpose_wide(v);
         transpose_wide(v + 4);
     } else {
-        transpose(v);
+        transpose_fours(v);
         if (f->layout == TRANSPOSED)
-            transpose(v + 4);
+            transpose_fours(v + 4);
     }
     UNROLL
     for (size_t c = 0; c < group_of(f) / 4; c++) /* transposing twice is as before */
