@@ -4,8 +4,9 @@
  * top bit), the signed one the activation, so every group of products is too large by 128 * x.sum,
  * which is taken off again in integers: results are exact up to the multiplication by the scales.
  * (Intel SDM volume 2, VPDPBUSD.) Two 512-bit operations start per cycle, each with a latency of
- * four or five, so inner loops keep at least ten of them independent. Products of one token are in
- * gemv_avx512.c, activations in avx512_rows.c, the block formats in decode_avx512.h. */
+ * four or five, so inner loops keep at least ten of them independent. Products of few tokens are
+ * in gemv_avx512.c and gemv_float_avx512.c, activations in avx512_rows.c, the block formats in
+ * decode_avx512.h. */
 #include <float.h>
 
 #include "kernels/avx512.h"
@@ -308,6 +309,7 @@ void kernels_avx512(struct kernels *kernels)
     kernels->product_q8 = product_q8;
     unpack_avx512(kernels);
     gemv_avx512(kernels);
+    gemv_float_avx512(kernels);
     rows_avx512(kernels);
     peak_avx512(kernels);
     stream_avx512(kernels);

@@ -1,5 +1,5 @@
-/* gemv_avx512: rows of weights times one to eight vectors with AVX-512: generation. Weights are
- * decoded into registers and multiplied there with every token; nothing but results is stored.
+/* gemv_avx512: rows of block formats times one to eight vectors with AVX-512: generation. Weights
+ * are decoded into registers and multiplied there with every token; nothing but results is stored.
  *
  * A step is 16 groups: 512 or 256 weights, 8 or 4 vectors. VPDPBUSD multiplies stored weights
  * (unsigned) by activations (signed) and adds them by fours. So that a group has all its sums in
@@ -52,29 +52,6 @@ TEMPLATE size_t group_of(const struct reader *f)
 
 /* --- orders -------------------------------------------------------------------------------- */
 
-/* In each 128 bits, unit c of v[i] to unit i of v[c]. */
-TEMPLATE void transpose(__m512i v[4])
-{
-    __m512i ab01 = _mm512_unpacklo_epi32(v[0], v[1]), ab23 = _mm512_unpackhi_epi32(v[0], v[1]);
-    __m512i cd01 = _mm512_unpacklo_epi32(v[2], v[3]), cd23 = _mm512_unpackhi_epi32(v[2], v[3]);
-    v[0] = _mm512_unpacklo_epi64(ab01, cd01);
-    v[1] = _mm512_unpackhi_epi64(ab01, cd01);
-    v[2] = _mm512_unpacklo_epi64(ab23, cd23);
-    v[3] = _mm512_unpackhi_epi64(ab23, cd23);
-}
-
-/* Eight times four units of 64 bits, two times four in each vector, to four times eight; the eight
- * come in the order 0 2 1 3 4 6 5 7. */
-TEMPLATE void transpose_wide(__m512i v[4])
-{
-    __m512i low01 = _mm512_unpacklo_epi64(v[0], v[1]), low23 = _mm512_unpacklo_epi64(v[2], v[3]);
-    __m512i high01 = _mm512_unpackhi_epi64(v[0], v[1]), high23 = _mm512_unpackhi_epi64(v[2], v[3]);
-    v[0] = _mm512_shuffle_i32x4(low01, low23, 0x88);
-    v[1] = _mm512_shuffle_i32x4(high01, high23, 0x88);
-    v[2] = _mm512_shuffle_i32x4(low01, low23, 0xDD);
-    v[3] = _mm512_shuffle_i32x4(high01, high23, 0xDD);
-}
-
 /* One value for each group, from their own order. */
 TEMPLATE __m512i placed(__m512i groups, enum layout layout)
 {
@@ -93,16 +70,22 @@ TEMPLATE __m512 placed_floats(__m512 groups, enum layout layout)
 
 /* --- weights ------------------------------------------------------------------------------- */
 
-/* Four vectors of nibbles of four groups each, as in Q4_0: the first half of a group below the
- * second. */
-TEMPLATE void transpose_nibbles(__m512i v[VECTORS])
+/* Four vectors of nibbles: the low ones stay. */
+TEMPLATE void split_nibbles(__m512i v[VECTORS])
 {
-    transpose(v);
     UNROLL
     for (int c = 0; c < 4; c++) {
         v[4 + c] = _mm512_and_si512(_mm512_srli_epi16(v[c], 4), each_byte(15));
         v[c] = _mm512_and_si512(v[c], each_byte(15));
     }
+}
+
+/* Four vectors of nibbles of four groups each, as in Q4_0: the first half of a group below the
+ * second. */
+TEMPLATE void transpose_nibbles(__m512i v[VECTORS])
+{
+    transpose_fours(v);
+    split_nibbles(v);
 }
 
 TEMPLATE void look_up_all(__m512i v[VECTORS])
@@ -215,8 +198,8 @@ TEMPLATE void step_q8_0(const uint8_t *w, __m512i v[VECTORS])
         v[i] = _mm512_shuffle_i32x4(a, b, 0x88);
         v[4 + i] = _mm512_shuffle_i32x4(a, b, 0xDD);
     }
-    transpose(v);
-    transpose(v + 4);
+    transpose_fours(v);
+    transpose_fours(v + 4);
 }
 
 TEMPLATE void step_iq4_xs(const uint8_t *w, __m512i v[VECTORS])
@@ -237,11 +220,7 @@ TEMPLATE void step_q4_k(const uint8_t *w, __m512i v[VECTORS])
     for (int i = 0; i < 4; i++)
         v[i] = _mm512_loadu_si512(b[i / 2].qs + i % 2 * 64);
     transpose_wide(v);
-    UNROLL
-    for (int c = 0; c < 4; c++) {
-        v[4 + c] = _mm512_and_si512(_mm512_srli_epi16(v[c], 4), each_byte(15));
-        v[c] = _mm512_and_si512(v[c], each_byte(15));
-    }
+    split_nibbles(v);
 }
 
 TEMPLATE void step_q5_k(const uint8_t *w, __m512i v[VECTORS])
@@ -433,19 +412,25 @@ TEMPLATE void lay_out_step(const struct reader *f, struct q8_row x, size_t group
             continue;
         }
         __m512i a = load_x(x.q, 128 * i, left), b = load_x(x.q, 128 * i + 64, left);
-        v[i] = _mm512_shuffle_i32x4(a, b, f->layout == PAIRED ? 0x44 : 0x88);
-        v[4 + i] = _mm512_shuffle_i32x4(a, b, f->layout == PAIRED ? 0xEE : 0xDD);
+        if (f->layout == PAIRED) {
+            v[i] = _mm512_shuffle_i32x4(a, b, 0x44);
+            v[4 + i] = _mm512_shuffle_i32x4(a, b, 0xEE);
+        } else {
+            v[i] = _mm512_shuffle_i32x4(a, b, 0x88);
+            v[4 + i] = _mm512_shuffle_i32x4(a, b, 0xDD);
+        }
+    }
+    if (f->layout == PAIRED) {
+        transpose_wide(v);
+        transpose_wide(v + 4);
+    } else {
+        transpose_fours(v);
+        if (f->layout == TRANSPOSED)
+            transpose_fours(v + 4);
     }
     UNROLL
-    for (int half = 0; half < (f->layout == NATURAL ? 4 : VECTORS); half += 4) {
-        if (f->layout == PAIRED)
-            transpose_wide(v + half);
-        else
-            transpose(v + half);
-        UNROLL
-        for (int c = half; c < half + 4; c++) /* transposing twice is as before */
-            to[X_Q + c] = f->layout == NATURAL ? placed(v[c], TRANSPOSED) : v[c];
-    }
+    for (size_t c = 0; c < group_of(f) / 4; c++) /* transposing twice is as before */
+        to[X_Q + c] = f->layout == NATURAL ? placed(v[c], TRANSPOSED) : v[c];
 }
 
 /* `groups` groups from g on, step by step and within a step token by token. */
@@ -525,16 +510,6 @@ TEMPLATE void add_row(const struct reader *f, const uint8_t *w, size_t blocks, c
     }
 }
 
-/* The sums of four vectors. */
-TEMPLATE __m128 sums_of_lanes(const __m512 v[4])
-{
-    __m512 ab = _mm512_add_ps(_mm512_unpacklo_ps(v[0], v[1]), _mm512_unpackhi_ps(v[0], v[1]));
-    __m512 cd = _mm512_add_ps(_mm512_unpacklo_ps(v[2], v[3]), _mm512_unpackhi_ps(v[2], v[3]));
-    __m512 four = _mm512_add_ps(_mm512_shuffle_ps(ab, cd, 0x44), _mm512_shuffle_ps(ab, cd, 0xEE));
-    __m256 half = _mm256_add_ps(_mm512_castps512_ps256(four), _mm512_extractf32x8_ps(four, 1));
-    return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
-}
-
 TEMPLATE void multiply_rows(const struct reader *f, const uint8_t *w, size_t row_bytes, size_t rows,
                             size_t n, const struct vector *x, int tokens, float *y, size_t ldy)
 {
@@ -591,111 +566,8 @@ ROWS(q2_k, block_q2_k, 1, q2_k, NATURAL, .has_min = true)
 ROWS(q3_k, block_q3_k, 1, q3_k, NATURAL, .offset = OFFSET_Q3_K)
 ROWS(q6_k, block_q6_k, 1, q6_k, NATURAL, .offset = OFFSET_Q6_K)
 
-/* --- floats -------------------------------------------------------------------------------- */
-
-/* A tile of rows and tokens has at most this many results. */
-enum { FLOAT_ROWS = 4, TILE = 8 };
-
-TEMPLATE __m512 load_weights(const void *w, size_t i, enum format format, __mmask16 lanes)
-{
-    if (format != FORMAT_BF16)
-        return load16(w, i, format == FORMAT_F16, lanes);
-    __m256i h = load_u16((const uint16_t *)w + i, lanes);
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
-}
-
-/* R rows times T tokens: two sums of 16 lanes for each, since two multiplications start per cycle
- * and each takes four. Where rows or tokens run out the last one is repeated. */
-TEMPLATE void multiply_tile(const uint8_t *data, size_t row_bytes, size_t rows, size_t n,
-                            const struct vector *x, size_t tokens, float *y, size_t ldy,
-                            enum format format, const size_t R, const size_t T)
-{
-    const size_t size = format == FORMAT_F32 ? 4 : 2;
-    const uint8_t *w[FLOAT_ROWS];
-    const float *v[FLOAT_ROWS];
-    __m512 sum[TILE], odd[TILE];
-    UNROLL
-    for (size_t r = 0; r < R; r++)
-        w[r] = data + (r < rows ? r : rows - 1) * row_bytes;
-    UNROLL
-    for (size_t t = 0; t < T; t++)
-        v[t] = x[t < tokens ? t : tokens - 1].x;
-    UNROLL
-    for (size_t i = 0; i < R * T; i++)
-        sum[i] = odd[i] = _mm512_setzero_ps();
-    size_t i = 0;
-    for (; i + 2 * LANES <= n; i += 2 * LANES) {
-        UNROLL
-        for (size_t r = 0; r < R; r++) {
-            prefetch(w[r] + i * size, 2 * LANES * size);
-            __m512 a = load_weights(w[r], i, format, ALL_LANES);
-            __m512 b = load_weights(w[r], i + LANES, format, ALL_LANES);
-            UNROLL
-            for (size_t t = 0; t < T; t++) {
-                size_t k = t * R + r;
-                sum[k] = _mm512_fmadd_ps(a, _mm512_loadu_ps(v[t] + i), sum[k]);
-                odd[k] = _mm512_fmadd_ps(b, _mm512_loadu_ps(v[t] + i + LANES), odd[k]);
-            }
-        }
-    }
-    for (; i < n; i += LANES) {
-        __mmask16 lanes = first_lanes(n - i);
-        UNROLL
-        for (size_t k = 0; k < R * T; k++)
-            sum[k] = _mm512_fmadd_ps(load_weights(w[k % R], i, format, lanes),
-                                     _mm512_maskz_loadu_ps(lanes, v[k / R] + i), sum[k]);
-    }
-    float results[TILE];
-    UNROLL
-    for (size_t k = 0; k < R * T; k++)
-        sum[k] = _mm512_add_ps(sum[k], odd[k]);
-    UNROLL
-    for (size_t k = 0; k < R * T; k += 4)
-        _mm_storeu_ps(results + k, sums_of_lanes(sum + k));
-    for (size_t t = 0; t < T && t < tokens; t++)
-        memcpy(y + t * ldy, results + t * R, (rows < R ? rows : R) * sizeof *y);
-}
-
-TEMPLATE void multiply_float_rows(const uint8_t *w, size_t row_bytes, size_t rows, size_t n,
-                                  const struct vector *x, int tokens, float *y, size_t ldy,
-                                  enum format format)
-{
-#define MULTIPLY(first, R, T)                                                                   \
-    multiply_tile(w + (r + (first)) * row_bytes, row_bytes, rows - r - (first), n, x + t, left, \
-                  y + t * ldy + r + (first), ldy, format, R, T)
-    size_t n_tokens = (size_t)tokens;
-    for (size_t r = 0; r < rows; r += FLOAT_ROWS)
-        for (size_t t = 0; t < n_tokens; t += 4) {
-            size_t left = n_tokens - t;
-            if (left == 1) {
-                MULTIPLY(0, 4, 1);
-            } else if (left == 2) {
-                MULTIPLY(0, 4, 2);
-            } else {
-                MULTIPLY(0, 2, 4);
-                if (rows - r > 2)
-                    MULTIPLY(2, 2, 4);
-            }
-        }
-#undef MULTIPLY
-}
-
-#define FLOAT_ROWS_OF(name, format)                                                   \
-    static void rows_##name(const void *w, size_t row_bytes, size_t rows, size_t n,   \
-                            const struct vector *x, int tokens, float *y, size_t ldy) \
-    {                                                                                 \
-        multiply_float_rows(w, row_bytes, rows, n, x, tokens, y, ldy, format);        \
-    }
-
-FLOAT_ROWS_OF(f32, FORMAT_F32)
-FLOAT_ROWS_OF(f16, FORMAT_F16)
-FLOAT_ROWS_OF(bf16, FORMAT_BF16)
-
 void gemv_avx512(struct kernels *kernels)
 {
-    kernels->rows[FORMAT_F32] = rows_f32;
-    kernels->rows[FORMAT_F16] = rows_f16;
-    kernels->rows[FORMAT_BF16] = rows_bf16;
     kernels->rows[FORMAT_Q4_0] = rows_q4_0;
     kernels->rows[FORMAT_Q4_1] = rows_q4_1;
     kernels->rows[FORMAT_Q5_0] = rows_q5_0;

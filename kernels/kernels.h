@@ -67,8 +67,8 @@ struct kernels {
     void (*f16_from_f32)(const float *x, size_t n, uint16_t *h);
 
     /* --- rows times a few vectors (generation) ----------------------------------------------- */
-    /* Weights are decoded once and multiplied with all tokens. NULL: the driver unpacks a row and multiplies
-     * it with dot_q8 or, where the tier does not multiply in integers, with dot_f32. */
+    /* Weights are decoded once and multiplied with all tokens. NULL: the driver unpacks a row and
+     * multiplies it with dot_q8 or, where the tier does not multiply in integers, with dot_f32. */
     row_products *rows[FORMAT_COUNT];
     float (*dot_f32)(const float *w, const float *x, size_t n);
 

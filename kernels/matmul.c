@@ -3,9 +3,8 @@
  *   few tokens            rows -> the tier's product of rows, or unpack and dot, for each token
  *   many tokens           unit of PANELS panels of panel_rows rows:
  *     for each chunk of columns         the tokens' chunk stays in the second-level cache
- *       for each panel                  unpacked and interleaved once, stays in the first-level
- * cache for each tile of tokens       the tier's register-tiled product
- */
+ *       for each panel                  unpacked and interleaved once, stays in the first level
+ *         for each tile of tokens       the tier's register-tiled product */
 #include "kernels/matmul.h"
 
 #include <string.h>
@@ -18,7 +17,7 @@ enum {
     CHUNK_Q8 = 512,           /* columns of a panel: 32 rows x 512 bytes lie in 16 KiB */
     CHUNK_F32 = 256,          /* 32 rows x 256 floats lie in 32 KiB */
     MIN_GROUP = 16,           /* the smallest group of any format */
-    PANEL_MIN_TOKENS = 24,    /* from here on packing a panel pays */
+    PANEL_MIN_TOKENS = 20,    /* from here on packing a panel pays; 4 where rows are unpacked */
     ROW_UNIT = 4,             /* rows that tiers like to get together */
     LEAST_BYTES = 1 << 14,    /* of the weights that a thread takes at a time, row by row */
     PART_BYTES = 1 << 15,     /* of them, what stays in the cache for several tokens */
@@ -203,19 +202,17 @@ static void multiply_rows(const struct task *task, int begin, int end)
     const struct product *product = task->product;
     const struct matrix *w = product->w;
     bool integer = in_integers(task->kernels, w->format);
-    int part = task->n <= ROW_TOKENS_MAX ? end - begin : at_least_one(PART_BYTES / task->row_bytes);
-    for (int r = begin; r < end; r += part) {
-        size_t count = (size_t)(end - r < part ? end - r : part);
+    int most = task->n > ROW_TOKENS_MAX ? at_least_one(PART_BYTES / task->row_bytes) : end - begin;
+    for (int r = begin; r < end; r += most) {
+        size_t count = (size_t)(end - r < most ? end - r : most);
         const uint8_t *data = (const uint8_t *)w->data + (size_t)r * task->row_bytes;
         for (int t0 = 0; t0 < task->n; t0 += ROW_TOKENS_MAX) {
             int tokens = task->n - t0 < ROW_TOKENS_MAX ? task->n - t0 : ROW_TOKENS_MAX;
             float *y = product->y + (size_t)t0 * product->ldy + r;
-            struct vector x[ROW_TOKENS_MAX] = {0};
-            for (int t = 0; t < tokens; t++) {
-                x[t].x = task->x + (size_t)(t0 + t) * task->ldx;
-                if (integer)
-                    x[t].q8 = q8_at(task, t0 + t, 0);
-            }
+            struct vector x[ROW_TOKENS_MAX];
+            for (int t = 0; t < tokens; t++)
+                x[t] = (struct vector){task->x + (size_t)(t0 + t) * task->ldx,
+                                       integer ? q8_at(task, t0 + t, 0) : (struct q8_row){0}};
             task->kernels->rows[w->format](data, task->row_bytes, count, (size_t)w->cols, x, tokens,
                                            y, product->ldy);
             for (int t = 0; product->bias && t < tokens; t++)
@@ -369,7 +366,8 @@ static void one_product(struct task *task)
     const struct matrix *w = task->product->w;
     size_t work = (size_t)w->rows * (size_t)w->cols * (size_t)task->n;
     int rows = task->kernels->panel_rows;
-    if (rows > 0 && task->n >= PANEL_MIN_TOKENS) {
+    int from = task->kernels->rows[w->format] ? PANEL_MIN_TOKENS : 4;
+    if (rows > 0 && task->n >= from) {
         int panels = (w->rows + rows - 1) / rows;
         /* Enough pieces for the threads to finish together, and at most PANELS panels in one. */
         int grain = at_least_one((size_t)panels / (size_t)(4 * parallel_threads()));

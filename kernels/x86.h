@@ -33,7 +33,7 @@ TEMPLATE void prefetch(const uint8_t *w, size_t bytes)
 }
 
 /* What kernels_avx2 and kernels_avx512 are made of, beside avx2.c, avx512.c and unpack.h: each
- * fills its part of the table: activations (rows), products of one token (gemv), attention over
+ * fills its part of the table: activations (rows), products of few tokens (gemv), attention over
  * packed blocks (attend) and over what the cache stores (stream), and the limit that products have
  * (peak). */
 void rows_avx2(struct kernels *kernels);
@@ -46,6 +46,7 @@ void stream_avx2(struct kernels *kernels);
 void stream_avx512(struct kernels *kernels);
 void attend_avx2(struct kernels *kernels);
 void attend_avx512(struct kernels *kernels);
+void gemv_float_avx512(struct kernels *kernels);
 
 /* exp(x) = 2^n exp(r), n the integer nearest to x / ln 2, r = x - n ln 2 with ln 2 in two parts,
  * exp(r) = 1 + r + r^2 p(r), p the minimax fit of degree 4 on |r| <= ln 2 / 2 (relative error 3e-9

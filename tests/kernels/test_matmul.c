@@ -324,7 +324,7 @@ START_TEST(test_neighbours)
             struct product product = {&w.matrix, NULL, y, ROWS};
             matmul(&kernels, &workspace, x, COLS, N, &product, 1);
             product.y = shifted;
-            for (int first = 1; N - first >= 4;
+            for (int first = 1; N - first >= 20;
                  first += 6) { /* other batches, large enough for panels */
                 int n = N - first;
                 matmul(&kernels, &workspace, x + (size_t)first * COLS, COLS, n, &product, 1);
