@@ -10,8 +10,6 @@
 /* Every distance up to NEAR, and from there on every power of two up to FAR. */
 enum { NEAR = 512, FAR = 1 << 20 };
 
-enum { PAIRS_MAX = 2048 }; /* head_dim is at most 4096 */
-
 static int64_t next_distance(int64_t distance)
 {
     return distance < NEAR ? distance + 1 : 2 * distance;
@@ -73,9 +71,9 @@ static cJSON *bias_of_heads(const struct info *info, const struct position *posi
 static double rotation_at(const struct info *info, const struct position *position,
                           int64_t distance)
 {
-    double cosines[PAIRS_MAX];
-    double sines[PAIRS_MAX];
-    float decay[PAIRS_MAX];
+    double cosines[POSITION_PAIRS_MAX];
+    double sines[POSITION_PAIRS_MAX];
+    float decay[POSITION_PAIRS_MAX];
     int pairs = position->rotated / 2;
     for (int t = 0; t < pairs; t++)
         decay[t] = 1;
@@ -101,8 +99,8 @@ static cJSON *rotation_of(const struct info *info, const struct position *positi
  * the training length. */
 static cJSON *frequencies_of(const struct info *info, const struct position *position)
 {
-    double cosines[PAIRS_MAX];
-    double sines[PAIRS_MAX];
+    double cosines[POSITION_PAIRS_MAX];
+    double sines[POSITION_PAIRS_MAX];
     int64_t length = info->options->at >= 0 ? info->options->at + 1 : info->engine.train_length;
     struct numbers numbers = {0};
     position->scheme->angles(position, 1, length, cosines, sines);

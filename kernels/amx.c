@@ -12,32 +12,13 @@
  * Integers (TDPBSSD) would be twice as fast, were it not for the scales: a group of 32 fills half a
  * tile's depth, and after each product 256 sums would have to be converted, scaled and added, which
  * takes longer than the product. bf16 serves all formats alike. */
-#include "kernels/avx512.h"
-
-#include "kernels/amx_tiles.h"
-
-enum {
-    TILE = 16,        /* rows, tokens, or pairs of columns */
-    TILE_VALUES = 512 /* bf16 in a tile */
-};
-
-/* Two vectors of floats to bf16, to nearest even. */
-TEMPLATE __m512i bf16_pair(__m512 low, __m512 high)
-{
-    return (__m512i)_mm512_cvtne2ps_pbh(high, low);
-}
-
-TEMPLATE __m512i bf16_load(const float *x, size_t left)
-{
-    __mmask16 low = first_lanes(left), high = first_lanes(left > LANES ? left - LANES : 0);
-    return bf16_pair(_mm512_maskz_loadu_ps(low, x), _mm512_maskz_loadu_ps(high, x + LANES));
-}
+#include "kernels/amx.h"
 
 /* --- activations -------------------------------------------------------------------------- */
 
 static void tiles_pack(const float *x, size_t ldx, int tokens, size_t n, uint16_t *tiles)
 {
-    for (size_t k = 0; k < n; k += TILES_DEPTH) {
+    for (size_t k = 0; k < n; k += DEPTH) {
         for (int t0 = 0; t0 < TILES_TOKENS; t0 += TILE, tiles += TILE_VALUES) {
             __m512i r[TILE];
             UNROLL
@@ -47,7 +28,7 @@ static void tiles_pack(const float *x, size_t ldx, int tokens, size_t n, uint16_
             transpose(r);
             UNROLL
             for (int pair = 0; pair < TILE; pair++)
-                _mm512_storeu_si512(tiles + pair * TILES_DEPTH, r[pair]);
+                _mm512_storeu_si512(tiles + pair * DEPTH, r[pair]);
         }
     }
 }
@@ -57,13 +38,13 @@ static void tiles_pack(const float *x, size_t ldx, int tokens, size_t n, uint16_
 /* Where row `row` of a panel begins; its next 32 columns are two tiles further. */
 TEMPLATE uint16_t *panel_line(uint16_t *panel, int row)
 {
-    return panel + row * TILES_DEPTH;
+    return panel + row * DEPTH;
 }
 
 static void tiles_row_f32(const float *w, size_t n, int row, uint16_t *panel)
 {
     uint16_t *line = panel_line(panel, row);
-    for (size_t k = 0; k < n; k += TILES_DEPTH, line += 2 * TILE_VALUES)
+    for (size_t k = 0; k < n; k += DEPTH, line += 2 * TILE_VALUES)
         _mm512_storeu_si512(line, bf16_load(w + k, n - k));
 }
 
@@ -79,7 +60,7 @@ TEMPLATE __m512 floats_from_q8(const int8_t *q, const float *scale, const float 
 TEMPLATE void row_q8(const int8_t *q, const float *scale, const float *min, size_t n, size_t halves,
                      uint16_t *line)
 {
-    for (size_t k = 0; k < n; k += TILES_DEPTH, line += 2 * TILE_VALUES) {
+    for (size_t k = 0; k < n; k += DEPTH, line += 2 * TILE_VALUES) {
         size_t last = halves - 1;
         __m512 low = floats_from_q8(q + k, scale, min);
         __m512 high = floats_from_q8(q + k + LANES, scale + last, min ? min + last : NULL);
@@ -108,7 +89,7 @@ static void tiles_row_q8(const int8_t *q, const float *scale, const float *min, 
  * Tiles 0 to 3 are sums: rows 0, rows 0 with tokens 1, rows 1 with tokens 0, both 1. Tiles 4 and 5
  * are rows, 6 and 7 tokens. Without a second tile of tokens 1, 3 and 7 are not touched. */
 
-enum { SUMS = TILE * TILE, STRIDE = 64 };
+enum { SUMS = TILE * TILE };
 
 TEMPLATE void load_sums(const float *sums, bool begin, bool both)
 {
@@ -143,7 +124,7 @@ TEMPLATE void store_sums(float *sums, bool both)
 TEMPLATE void prefetch_lines(const uint16_t *x, size_t begin, size_t end)
 {
     for (size_t line = begin; line < end; line++)
-        _mm_prefetch((const char *)(x + line * TILES_DEPTH), _MM_HINT_T1);
+        _mm_prefetch((const char *)(x + line * DEPTH), _MM_HINT_T1);
 }
 
 /* Two steps ahead is far enough for the second-level cache. */
@@ -166,8 +147,7 @@ TEMPLATE void product(const uint16_t *panel, const uint16_t *x, size_t depth, bo
             tile_multiply(3, 5, 7);
         }
         for (int line = 0; line < LINES; line++)
-            _mm_prefetch((const char *)(x + AHEAD * 2 * TILE_VALUES + line * TILES_DEPTH),
-                         _MM_HINT_T0);
+            _mm_prefetch((const char *)(x + AHEAD * 2 * TILE_VALUES + line * DEPTH), _MM_HINT_T0);
         prefetch_lines(later + k * 2 * TILE_VALUES, from, to);
     }
     store_sums(sums, both);
@@ -225,4 +205,5 @@ void kernels_amx(struct kernels *kernels)
     kernels->tiles_row_f32 = tiles_row_f32;
     kernels->tiles_product = tiles_product;
     kernels->tiles_sums = tiles_sums;
+    attend_amx(kernels);
 }

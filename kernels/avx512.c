@@ -277,4 +277,5 @@ void kernels_avx512(struct kernels *kernels)
     unpack_avx512(kernels);
     gemv_avx512(kernels);
     rows_avx512(kernels);
+    attend_avx512(kernels);
 }

@@ -1,4 +1,5 @@
-/* avx512: what the files of the AVX-512 and AMX tiers share: loads, and a transposition. */
+/* avx512: what the files of the AVX-512 and AMX tiers share: loads, a transposition, and the
+ * exponential. */
 #ifndef LONGHAND_KERNELS_AVX512_H
 #define LONGHAND_KERNELS_AVX512_H
 
@@ -64,6 +65,35 @@ TEMPLATE void transpose(__m512i r[16])
     UNROLL
     for (int i = 0; i < 16; i++)
         r[i] = s[i];
+}
+
+/* exp(x), see x86.h; lanes that are not live are 0, whatever x is. The others lie between EXP_MIN
+ * and EXP_MAX, or are NaN and stay so. */
+TEMPLATE __m512 exp16_live(__m512 x, __mmask16 live)
+{
+    __m512 whole = _mm512_set1_ps(EXP_WHOLE);
+    __m512 n = _mm512_sub_ps(_mm512_fmadd_ps(x, _mm512_set1_ps(EXP_LOG2E), whole), whole);
+    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(EXP_LN2_HIGH), x);
+    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(EXP_LN2_LOW), r);
+    __m512 p = _mm512_set1_ps(EXP_P4);
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(EXP_P3));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(EXP_P2));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(EXP_P1));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(EXP_P0));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0F));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0F));
+    return _mm512_maskz_scalef_ps(live, p, n);
+}
+
+TEMPLATE __mmask16 exp16_lives(__m512 x)
+{
+    return _mm512_cmp_ps_mask(x, _mm512_set1_ps(EXP_MIN), _CMP_NLT_UQ);
+}
+
+TEMPLATE __m512 exp16(__m512 x)
+{
+    __mmask16 live = exp16_lives(x);
+    return exp16_live(_mm512_min_ps(_mm512_set1_ps(EXP_MAX), x), live);
 }
 
 #endif

@@ -1,24 +1,6 @@
 /* avx512_rows: activations and attention in AVX-512. What is not here is left to AVX2. */
 #include "kernels/avx512.h"
 
-/* See x86.h; a NaN stays one. */
-TEMPLATE __m512 exp16(__m512 x)
-{
-    __mmask16 live = _mm512_cmp_ps_mask(x, _mm512_set1_ps(EXP_MIN), _CMP_NLT_UQ);
-    x = _mm512_max_ps(_mm512_set1_ps(EXP_MIN), _mm512_min_ps(_mm512_set1_ps(EXP_MAX), x));
-    __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(EXP_LOG2E)),
-                                    _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(EXP_LN2_HIGH), x);
-    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(EXP_LN2_LOW), r);
-    __m512 p = _mm512_set1_ps(EXP_P4);
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(EXP_P3));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(EXP_P2));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(EXP_P1));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(EXP_P0));
-    p = _mm512_fmadd_ps(p, _mm512_mul_ps(r, r), r);
-    return _mm512_maskz_scalef_ps(live, _mm512_add_ps(p, _mm512_set1_ps(1.0F)), n);
-}
-
 /* x / (1 + exp(-u)) */
 TEMPLATE __m512 times_sigmoid(__m512 x, __m512 u)
 {

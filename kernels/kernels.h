@@ -37,14 +37,25 @@ typedef void row_products(const void *w, size_t row_bytes, size_t rows, size_t n
  * them. Sizes that the driver (matmul.c) allocates: 64-byte aligned, panel_rows * n floats, or
  * panel_rows * n bytes and PANEL_NOTE_BYTES behind them for what the tier wants to remember; scale
  * and min [n / group][panel_rows]. product is called with the n that the panel was made with. */
-enum { TILE_TOKENS_MAX = 16, PANEL_ROWS_MAX = 64, PANEL_NOTE_BYTES = 64, QUERIES_MAX = 16 };
+enum { TILE_TOKENS_MAX = 16, PANEL_ROWS_MAX = 64, PANEL_NOTE_BYTES = 64 };
+
+/* Queries that meet a block of keys as it is stored, and a packed one; positions of the latter. */
+enum { QUERIES_MAX = 16, PACKED_QUERIES = 64, PACKED_POSITIONS = 128 };
+
+/* The floats of a row in packed arrays. */
+static inline size_t packed_dim(size_t dim)
+{
+    return (dim + 31) / 32 * 32;
+}
 
 /* Tiles: where the CPU multiplies whole tiles, every format is multiplied as bf16 (weights and
- * activations rounded to it, sums in f32). A tile of activations is 32 columns of 16 tokens, in
- * pairs of neighbouring columns; a tile of weights 32 columns of 16 rows. Columns are filled up
- * with zeros to a multiple of TILES_DEPTH, tokens to one of TILES_TOKENS: activations (tokens / 32,
- * columns / 32, 2 tiles, 16 pairs, 16 tokens, 2) panel       (columns / 32, 2 tiles, 16 rows, 32
- * columns) sums        (tokens / 32, 2 tiles of rows, 2 of tokens, 16 rows, 16 tokens), f32 */
+ * activations rounded to it, sums in f32). A tile of weights is 16 rows of 32 columns, one of
+ * activations 32 columns, as 16 pairs of neighbours, of 16 tokens. Columns are filled up with zeros
+ * to a multiple of TILES_DEPTH, tokens to one of TILES_TOKENS; what lies together:
+ *
+ *   activations   (tokens / 32, columns / 32, 2 tiles of tokens, 16 pairs, 16 tokens, 2)
+ *   panel         (columns / 32, 2 tiles of rows, 16 rows, 32 columns)
+ *   sums          (tokens / 32, 2 tiles of rows, 2 tiles of tokens, 16 rows, 16 tokens) in f32 */
 enum { TILES_ROWS = 32, TILES_TOKENS = 32, TILES_DEPTH = 32 };
 
 /* Groups of smaller activations are quantised to 0: 127 / max would overflow. */
@@ -152,7 +163,35 @@ struct kernels {
     float (*max)(const float *x, size_t n); /* n > 0 */
     /* x[i] = exp(x[i] - shift); returns their sum. x - shift <= 0; relative error <= 2e-7. */
     float (*exp_sum)(float *x, size_t n, float shift);
+    /* A stretch of scores joins the running softmax of its row: x += bias[n] unless NULL, *max
+     * grows to the largest x, x = exp(x - *max), *sum *= shrink, *sum += all x. Returns shrink =
+     * exp(old max - new max), which what the row has gathered must be multiplied by: 1 where the
+     * maximum has not grown. n > 0; errors as above. */
+    float (*softmax)(float *x, const float *bias, size_t n, float *max, float *sum);
     void (*scale)(float *x, size_t n, float factor); /* x *= factor */
+
+    /* --- attention over packed blocks (prompts) -----------------------------------------------
+     * Queries, keys and values are brought once into the form that the tier multiplies with, which
+     * nobody else reads. Packed arrays are 64-byte aligned and have packed_dim(dim) floats for each
+     * of PACKED_QUERIES queries or PACKED_POSITIONS positions. A score or a sum does not depend on
+     * m, n or the rows beside it; on the scalar tier it has the bits of attend_scores and
+     * attend_values. */
+    void (*pack_queries)(const float *const *q, int m, size_t dim, void *packed);
+    /* Positions [0, n), n <= PACKED_POSITIONS, of keys as for attend_scores, of values as for
+     * attend_values. Keys are there up to the next multiple of 32 positions. */
+    void (*pack_keys)(const void *keys, size_t ldk, enum format format, size_t n, size_t dim,
+                      void *packed);
+    void (*pack_values)(const void *values, enum format format, size_t n, size_t dim, void *packed);
+    /* scores[i][j] = q[i] . key j, i < m <= PACKED_QUERIES, j < n, of which there may
+     * be fewer than were packed. Up to the next multiple of 16 rows and of 32 positions may be
+     * written: lds >= PACKED_POSITIONS. */
+    void (*packed_scores)(float *scores, size_t lds, const void *q, int m, const void *keys,
+                          size_t n, size_t dim);
+    /* out[i][d] += sum over j < n of p[i][j] * value j[d], n as for packed_scores. Up to
+     * the next multiple of 16 rows of p may be read and of out written, with rubbish: ldo >=
+     * packed_dim(dim). */
+    void (*packed_values)(float *out, size_t ldo, const float *p, size_t ldp, int m,
+                          const void *values, size_t n, size_t dim);
 };
 
 /* Tiers fill a table; each is defined in the file of its name. `kernels` holds the tier below. */

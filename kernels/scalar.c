@@ -222,10 +222,72 @@ static float exp_sum(float *x, size_t n, float shift)
     return (float)sum;
 }
 
+static float softmax(float *x, const float *bias, size_t n, float *top, float *sum)
+{
+    if (bias)
+        add(x, bias, n);
+    float largest = max(x, n);
+    float shrink = 1;
+    if (largest > *top) {
+        shrink = expf(*top - largest);
+        *top = largest;
+    }
+    *sum = *sum * shrink + exp_sum(x, n, *top);
+    return shrink;
+}
+
 static void scale(float *x, size_t n, float factor)
 {
     for (size_t i = 0; i < n; i++)
         x[i] *= factor;
+}
+
+/* --- attention over packed blocks: as it is stored, in f32 --------------------------------------
+ */
+
+/* y = the n elements that start at index `first` of an F32 or F16 array. */
+static void copy_f32(float *y, const void *x, size_t first, size_t n, enum format format)
+{
+    if (format == FORMAT_F16)
+        f32_from_f16((const uint16_t *)x + first, n, y);
+    else
+        memcpy(y, (const float *)x + first, n * sizeof *y);
+}
+
+static void pack_queries(const float *const *q, int m, size_t dim, void *packed)
+{
+    for (int i = 0; i < m; i++)
+        memcpy((float *)packed + (size_t)i * dim, q[i], dim * sizeof(float));
+}
+
+static void pack_keys(const void *keys, size_t ldk, enum format format, size_t n, size_t dim,
+                      void *packed)
+{
+    for (size_t d = 0; d < dim; d++)
+        copy_f32((float *)packed + d * PACKED_POSITIONS, keys, d * ldk, n, format);
+}
+
+static void pack_values(const void *values, enum format format, size_t n, size_t dim, void *packed)
+{
+    copy_f32(packed, values, 0, n * dim, format);
+}
+
+static void packed_scores(float *scores, size_t lds, const void *q, int m, const void *keys,
+                          size_t n, size_t dim)
+{
+    const float *row[PACKED_QUERIES];
+    for (int i = 0; i < m; i++)
+        row[i] = (const float *)q + (size_t)i * dim;
+    attend_scores(scores, lds, row, m, keys, PACKED_POSITIONS, FORMAT_F32, n, dim);
+}
+
+static void packed_values(float *out, size_t ldo, const float *p, size_t ldp, int m,
+                          const void *values, size_t n, size_t dim)
+{
+    float *row[PACKED_QUERIES];
+    for (int i = 0; i < m; i++)
+        row[i] = out + (size_t)i * ldo;
+    attend_values(row, p, ldp, m, values, FORMAT_F32, n, dim);
 }
 
 void kernels_scalar(struct kernels *kernels)
@@ -251,7 +313,13 @@ void kernels_scalar(struct kernels *kernels)
         .attend_values = attend_values,
         .max = max,
         .exp_sum = exp_sum,
+        .softmax = softmax,
         .scale = scale,
+        .pack_queries = pack_queries,
+        .pack_keys = pack_keys,
+        .pack_values = pack_values,
+        .packed_scores = packed_scores,
+        .packed_values = packed_values,
     };
     for (int f = 0; f < FORMAT_COUNT; f++)
         kernels->unpack[f] = format_info[f].unpack;

@@ -30,11 +30,14 @@ TEMPLATE void prefetch(const uint8_t *w, size_t bytes)
 }
 
 /* What kernels_avx2 and kernels_avx512 are made of, beside avx2.c, avx512.c and unpack.h: each
- * fills its part of the table, activations (rows) and products of one token (gemv). */
+ * fills its part of the table: activations (rows), products of one token (gemv) and attention over
+ * packed blocks (attend). */
 void rows_avx2(struct kernels *kernels);
 void rows_avx512(struct kernels *kernels);
 void gemv_avx2(struct kernels *kernels);
 void gemv_avx512(struct kernels *kernels);
+void attend_avx2(struct kernels *kernels);
+void attend_avx512(struct kernels *kernels);
 
 /* exp(x) = 2^n exp(r), n the integer nearest to x / ln 2, r = x - n ln 2 with ln 2 in two parts,
  * exp(r) = 1 + r + r^2 p(r), p the minimax fit of degree 4 on |r| <= ln 2 / 2 (relative error 3e-9
@@ -42,6 +45,7 @@ void gemv_avx512(struct kernels *kernels);
  * EXP_MAX it stays where it is. */
 #define EXP_MIN (-87.3F)
 #define EXP_MAX 88.0F
+#define EXP_WHOLE 0x1.8p+23F /* added and taken away again, it leaves the nearest integer */
 #define EXP_LOG2E 0x1.715476p+0F
 #define EXP_LN2_HIGH 0x1.62e43p-1F
 #define EXP_LN2_LOW (-0x1.05c61p-29F)

@@ -1,18 +1,11 @@
-/* attend: a few queries over a stretch of the cache. One item of work is a key-value head and the
- * queries that read it: the heads of its group, of one or more neighbouring tokens. Used by
- * attention only. */
+/* attend: a few queries over a part of the cache, whose keys they read as they are stored. One item
+ * of work is a key-value head and the queries that read it: the heads of its group, of one or more
+ * neighbouring tokens. Used by attention only. */
 #ifndef LONGHAND_MODEL_ATTEND_H
 #define LONGHAND_MODEL_ATTEND_H
 
+#include "model/parts.h"
 #include "model/query.h"
-
-/* A stretch of keys of one segment, which a query meets in one go: its softmax over them is made
- * apart from that over others. Where stretches begin and end does not depend on the batch. */
-struct part {
-    int segment;
-    int64_t begin;
-    int64_t end;
-};
 
 struct item {
     const struct session *session;
@@ -39,13 +32,7 @@ size_t attend_scratch(const struct model *model);
 void attend_open(struct item *item, const struct session *session, int layer, int head, int heads,
                  int token, int tokens, float *scratch);
 
-/* Parts that tokens first .. first + n - 1 of the batch have in a layer, taken together. */
-int64_t attend_count_parts(const struct session *session, int layer, int first, int n);
-
-/* The i-th part of the item's keys, newest first; false past the last. */
-bool attend_find_part(const struct item *item, int64_t i, struct part *part);
-
-/* Fills max, sum and out of every query for the keys of one part. */
+/* Makes the softmax of every query for the keys of one part. */
 void attend_part(struct item *item, const struct part *part);
 
 #endif

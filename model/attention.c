@@ -1,24 +1,19 @@
 /* attention: see attention.h.
  *
- * The keys of a query come in parts (model/attend.h), newest first, and each part's softmax is
- * merged into the whole in that order. A prompt's items take their parts one after the other. A
- * single token has few items, and its parts are shared out: computed apart, then merged in the same
- * order, so that neither the number of threads nor the batch changes a bit. */
+ * The keys of a query come in parts (model/parts.h). The items of a prompt take theirs one after
+ * the other; where there are many queries, over keys that are packed for them. A single token has
+ * few items, and its parts are shared out: computed apart, then merged in the same order. */
 #include "model/attention.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "kernels/parallel.h"
 #include "model/attend.h"
+#include "model/attend_packed.h"
 
-enum { SPLIT_TOKENS = 4 /* more have items enough for all threads */ };
-
-/* The softmax of one query over all parts so far. */
-struct total {
-    float max;
-    float sum;
-    float *out; /* (head_dim) */
+enum {
+    SPLIT_TOKENS = 4, /* more have items enough for all threads */
+    PACKED_LEAST = 16 /* queries of a key-value head for which packing its keys pays */
 };
 
 struct task {
@@ -26,6 +21,7 @@ struct task {
     int layer;
     int first; /* token of the batch */
     int n;
+    bool packed;
     int heads_per_item; /* query heads of one group that an item takes */
     int tokens_per_item;
     int items_per_token; /* along the heads */
@@ -35,7 +31,8 @@ struct task {
 
 size_t attention_scratch(const struct model *model)
 {
-    return attend_scratch(model) + QUERIES_MAX * (size_t)model->config.head_dim;
+    size_t direct = attend_scratch(model), packed = attend_packed_scratch(model);
+    return direct > packed ? direct : packed;
 }
 
 int attention_strip(const struct session *session, int layer, int form)
@@ -65,18 +62,34 @@ float *attention_key_turns(const struct session *session, const struct position 
     return session->activations.key_turns + row * (size_t)session->model->config.head_dim;
 }
 
+/* Tokens of an item of packed queries: so few that every thread gets several items, but no fewer
+ * than fill a chunk, nor more than an item has room for. */
+static int packed_tokens(const struct task *task)
+{
+    enum { ITEMS_PER_THREAD = 8 };
+    int most = attend_packed_queries(task->session->model) / task->heads_per_item;
+    int least = (PACKED_QUERIES + task->heads_per_item - 1) / task->heads_per_item;
+    int items = ITEMS_PER_THREAD * parallel_threads() / task->items_per_token + 1;
+    int tokens = (task->n + items - 1) / items;
+    tokens = tokens < least ? least : tokens;
+    return tokens > most ? most : tokens;
+}
+
 static struct task make_task(const struct session *session, int layer, int first, int n)
 {
     const struct config *c = &session->model->config;
+    const struct position *p = session->model->layers[layer].position;
     int group = c->n_heads / c->n_kv_heads;
     struct task task = {.session = session, .layer = layer, .first = first, .n = n};
-    task.heads_per_item = group < QUERIES_MAX ? group : QUERIES_MAX;
-    /* Keys are turned for one token at a time. */
-    task.tokens_per_item = session->model->layers[layer].position->follows_length
-                               ? 1
-                               : QUERIES_MAX / task.heads_per_item;
+    task.packed = n > SPLIT_TOKENS && group * n >= PACKED_LEAST && attend_packed_allows(p);
+    int queries = task.packed ? attend_packed_queries(session->model) : QUERIES_MAX;
+    task.heads_per_item = group < queries ? group : queries;
     task.items_per_token =
         c->n_kv_heads * ((group + task.heads_per_item - 1) / task.heads_per_item);
+    if (task.packed)
+        task.tokens_per_item = packed_tokens(&task);
+    else /* keys are turned for one token at a time */
+        task.tokens_per_item = p->follows_length ? 1 : QUERIES_MAX / task.heads_per_item;
     task.n_items = task.items_per_token * ((n + task.tokens_per_item - 1) / task.tokens_per_item);
     return task;
 }
@@ -89,8 +102,10 @@ struct extent {
     int tokens;
 };
 
+/* The dearest items, of the newest tokens, come first. */
 static struct extent extent_of(const struct task *task, int index)
 {
+    index = task->n_items - 1 - index;
     const struct config *c = &task->session->model->config;
     int group = c->n_heads / c->n_kv_heads;
     int splits = task->items_per_token / c->n_kv_heads; /* of a group */
@@ -107,72 +122,72 @@ static struct extent extent_of(const struct task *task, int index)
     };
 }
 
-static void open_item(const struct task *task, int index, struct item *item, float *scratch)
-{
-    struct extent e = extent_of(task, index);
-    attend_open(item, task->session, task->layer, e.head, e.heads, e.token, e.tokens, scratch);
-}
-
-static void merge(const struct kernels *k, struct total *total, float max, float sum,
-                  const float *out, size_t n)
-{
-    if (sum == 0) /* a part of which this query sees nothing */
-        return;
-    float largest = max > total->max ? max : total->max;
-    float keep = total->sum > 0 ? expf(total->max - largest) : 0;
-    float add = expf(max - largest);
-    k->scale(total->out, n, keep);
-    for (size_t d = 0; d < n; d++)
-        total->out[d] += add * out[d];
-    total->sum = total->sum * keep + add * sum;
-    total->max = largest;
-}
-
-/* The results of an item's queries, token by token, head by head. */
-static void finish(const struct task *task, struct extent e, struct total *totals)
-{
-    const struct session *session = task->session;
-    const struct config *c = &session->model->config;
-    size_t dim = (size_t)c->head_dim;
-    for (int i = 0; i < e.tokens * e.heads; i++) {
-        size_t row =
-            (size_t)(e.token + i / e.heads) * (size_t)c->n_heads + (size_t)(e.head + i % e.heads);
-        session->model->kernels.scale(totals[i].out, dim, 1 / totals[i].sum);
-        memcpy(session->activations.heads + row * dim, totals[i].out, dim * sizeof(float));
-    }
-}
-
-static void open_totals(struct total totals[QUERIES_MAX], size_t dim, float *memory)
-{
-    for (int i = 0; i < QUERIES_MAX; i++)
-        totals[i] = (struct total){-INFINITY, 0, memory + (size_t)i * dim};
-    memset(memory, 0, QUERIES_MAX * dim * sizeof *memory);
-}
-
 static float *thread_memory(const struct task *task, int thread)
 {
     const struct activations *a = &task->session->activations;
     return a->thread + (size_t)thread * a->thread_floats;
 }
 
+static void open_item(const struct task *task, int index, struct item *item, int thread)
+{
+    struct extent e = extent_of(task, index);
+    attend_open(item, task->session, task->layer, e.head, e.heads, e.token, e.tokens,
+                thread_memory(task, thread));
+}
+
+/* --- results: token by token, head by head, where they will stay -------------------------------
+ */
+
+static void open_totals(const struct task *task, struct extent e,
+                        struct softmax totals[QUERIES_MAX])
+{
+    const struct config *c = &task->session->model->config;
+    size_t dim = (size_t)c->head_dim;
+    for (int i = 0; i < e.tokens * e.heads; i++) {
+        size_t row =
+            (size_t)(e.token + i / e.heads) * (size_t)c->n_heads + (size_t)(e.head + i % e.heads);
+        fold_start(&totals[i], task->session->activations.heads + row * dim, dim);
+    }
+}
+
+static void close_totals(const struct task *task, struct extent e,
+                         struct softmax totals[QUERIES_MAX])
+{
+    const struct model *model = task->session->model;
+    for (int i = 0; i < e.tokens * e.heads; i++)
+        model->kernels.scale(totals[i].out, (size_t)model->config.head_dim, 1 / totals[i].sum);
+}
+
+/* --- items -------------------------------------------------------------------------------------
+ */
+
+static void packed_body(void *context, int begin, int end, int thread)
+{
+    const struct task *task = context;
+    for (int index = begin; index < end; index++) {
+        struct extent e = extent_of(task, index);
+        attend_packed(task->session, task->layer, e.head, e.heads, e.token, e.tokens,
+                      thread_memory(task, thread));
+    }
+}
+
 /* Items [begin, end), part after part. */
 static void items_body(void *context, int begin, int end, int thread)
 {
     const struct task *task = context;
-    float *scratch = thread_memory(task, thread);
     struct item item;
-    struct total totals[QUERIES_MAX];
+    struct softmax totals[QUERIES_MAX];
     struct part part;
     for (int index = begin; index < end; index++) {
-        open_item(task, index, &item, scratch);
-        open_totals(totals, item.dim, scratch + attend_scratch(task->session->model));
-        for (int64_t p = 0; attend_find_part(&item, p, &part); p++) {
+        struct extent e = extent_of(task, index);
+        open_item(task, index, &item, thread);
+        open_totals(task, e, totals);
+        for (int64_t p = 0; parts_find(item.segments, item.position, p, &part); p++) {
             attend_part(&item, &part);
             for (int i = 0; i < item.m; i++)
-                merge(item.k, &totals[i], item.queries[i].max, item.queries[i].sum,
-                      item.queries[i].out, item.dim);
+                fold_merge(item.k, &totals[i], &item.queries[i].softmax, item.dim);
         }
-        finish(task, extent_of(task, index), totals);
+        close_totals(task, e, totals);
     }
 }
 
@@ -192,14 +207,13 @@ static void parts_body(void *context, int begin, int end, int thread)
     for (int u = begin; u < end; u++) {
         int index = u / task->n_parts;
         int p = u % task->n_parts;
-        open_item(task, index, &item, thread_memory(task, thread));
-        bool found = attend_find_part(&item, p, &part);
-        if (found)
+        open_item(task, index, &item, thread);
+        if (parts_find(item.segments, item.position, p, &part))
             attend_part(&item, &part);
         for (int i = 0; i < item.m; i++) {
             float *left = left_by(task, index, p, i);
-            left[0] = item.queries[i].max;
-            left[1] = found ? item.queries[i].sum : 0;
+            left[0] = item.queries[i].softmax.max;
+            left[1] = item.queries[i].softmax.sum;
             memcpy(left + 2, item.queries[i].out, item.dim * sizeof *left);
         }
     }
@@ -207,20 +221,29 @@ static void parts_body(void *context, int begin, int end, int thread)
 
 static void merge_body(void *context, int begin, int end, int thread)
 {
+    (void)thread;
     const struct task *task = context;
     const struct model *model = task->session->model;
-    size_t dim = (size_t)model->config.head_dim;
-    struct total totals[QUERIES_MAX];
+    struct softmax totals[QUERIES_MAX];
     for (int index = begin; index < end; index++) {
         struct extent e = extent_of(task, index);
-        open_totals(totals, dim, thread_memory(task, thread));
+        open_totals(task, e, totals);
         for (int p = 0; p < task->n_parts; p++)
             for (int i = 0; i < e.tokens * e.heads; i++) {
-                const float *left = left_by(task, index, p, i);
-                merge(&model->kernels, &totals[i], left[0], left[1], left + 2, dim);
+                float *left = left_by(task, index, p, i);
+                struct softmax part = {left[0], left[1], left + 2};
+                fold_merge(&model->kernels, &totals[i], &part, (size_t)model->config.head_dim);
             }
-        finish(task, e, totals);
+        close_totals(task, e, totals);
     }
+}
+
+/* Parts that the items have at most. */
+static int64_t count_parts(const struct task *task)
+{
+    struct part joined[SEGMENTS_MAX];
+    parts_join(task->session, task->layer, task->first, task->n, joined);
+    return parts_count(joined, task->session->model->layers[task->layer].position);
 }
 
 /* Floats of session->parts to share out the parts of few items; 0: they are not shared out. */
@@ -229,8 +252,7 @@ static size_t shared_floats(const struct task *task)
     const struct session *session = task->session;
     if (task->n > SPLIT_TOKENS || task->n_items >= 4 * parallel_threads())
         return 0;
-    size_t parts = (size_t)attend_count_parts(session, task->layer, task->first, task->n);
-    return (size_t)task->n_items * parts * QUERIES_MAX *
+    return (size_t)task->n_items * (size_t)count_parts(task) * QUERIES_MAX *
            ((size_t)session->model->config.head_dim + 2);
 }
 
@@ -254,12 +276,13 @@ void attention(struct session *session, int layer, int first, int n)
     bool alone = work < SMALL_WORK;
     size_t floats = alone ? 0 : shared_floats(&task);
     if (floats > 0 && floats <= session->parts_floats) {
-        task.n_parts = (int)attend_count_parts(session, layer, first, n);
+        task.n_parts = (int)count_parts(&task);
         if (task.n_parts > 1) {
             parallel_for(task.n_items * task.n_parts, 1, parts_body, &task);
             parallel_for(task.n_items, task.n_items, merge_body, &task);
             return;
         }
     }
-    parallel_for(task.n_items, alone ? task.n_items : 1, items_body, &task);
+    parallel_for(task.n_items, alone ? task.n_items : 1, task.packed ? packed_body : items_body,
+                 &task);
 }

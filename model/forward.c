@@ -151,8 +151,7 @@ static void store_keys(const struct pass *pass, int t, const float *k, float *sc
             stored = scratch;
         }
         if (p->scheme->decay) {
-            enum { PAIRS_MAX = 2048 };
-            float factor[PAIRS_MAX];
+            float factor[POSITION_PAIRS_MAX];
             double start = context_key_place(&session->context, form, at - at % CACHE_BLOCK);
             p->scheme->decay(p, start - context_key_place(&session->context, form, at), factor);
             position_multiply(p, scratch, n_kv_heads, factor);

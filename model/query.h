@@ -3,7 +3,7 @@
 #ifndef LONGHAND_MODEL_QUERY_H
 #define LONGHAND_MODEL_QUERY_H
 
-#include "model/session.h"
+#include "model/fold.h"
 
 struct query {
     const struct session *session;
@@ -12,14 +12,13 @@ struct query {
     int token; /* of the batch */
     int64_t at;
     struct segment segments[SEGMENTS_MAX];
-    float max;
-    float sum;
+    struct softmax softmax;
     float *base;     /* (head_dim) scaled, as it meets keys before rotation */
     float *turned;   /* (head_dim) rotated for the segment at hand */
     float *block;    /* (head_dim) the same, as the block at hand meets it */
     float *relative; /* (head_dim) as it meets vectors by distance */
-    float *out;      /* (head_dim) the weighted sum of values so far */
-    float *row;      /* what content decides by */
+    float *out;      /* (head_dim) of the softmax */
+    float *content;  /* what content decides by */
     double state;    /* of the same */
 };
 
@@ -30,12 +29,22 @@ size_t query_floats(const struct model *model);
 void query_open(struct query *query, const struct session *session, int layer, int head, int token,
                 float *memory);
 
-/* Turns it for the keys of segment s. */
+/* Head `head` of token `token` as it meets keys before rotation, and as it meets vectors by
+ * distance: y[head_dim]. */
+void query_scaled(const struct session *session, int layer, int head, int token, float *y);
+void query_relative(const struct session *session, int layer, int head, int token, float *y);
+/* What content decides by, row[row_length]. */
+void query_content(const struct session *session, int layer, int head, int token, float *row);
+/* Rotates y, which met keys before rotation, for those of segment s. */
+void query_rotate(const struct session *session, const struct position *position, int token, int s,
+                  float *y);
+
+/* Turns a query for the keys of segment s. */
 void query_turn(struct query *query, int s);
 /* The same, for the block of them whose first key is at `start`. */
 const float *query_for_block(struct query *query, int s, int64_t start);
 
-/* The lanes [begin, end) of that block that segment s has. */
-void query_visible(const struct query *query, int s, int64_t start, size_t *begin, size_t *end);
+/* The lanes [begin, end) that a segment has of the block whose first key is at `start`. */
+void query_visible(const struct segment *segment, int64_t start, size_t *begin, size_t *end);
 
 #endif

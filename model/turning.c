@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-enum { PAIRS_MAX = 2048 }; /* head_dim is at most 4096 */
-
 size_t turning_table_size(const struct position *position)
 {
     return position->follows_length ? (size_t)position->rotated * CACHE_BLOCK : 0;
@@ -12,8 +10,8 @@ size_t turning_table_size(const struct position *position)
 
 void turning_table(const struct position *position, int64_t length, float *table)
 {
-    double cosine[PAIRS_MAX];
-    double sine[PAIRS_MAX];
+    double cosine[POSITION_PAIRS_MAX];
+    double sine[POSITION_PAIRS_MAX];
     int pairs = position->rotated / 2;
     position->scheme->angles(position, 1, length, cosine, sine);
     for (int t = 0; t < pairs; t++) {

@@ -159,9 +159,8 @@ void position_rotate(const struct position *position, const struct kernels *kern
 void position_turns(const struct position *position, double place, int64_t length, bool query,
                     float *cos, float *sin)
 {
-    enum { PAIRS_MAX = 2048 }; /* head_dim is at most 4096 */
-    double cosine[PAIRS_MAX];
-    double sine[PAIRS_MAX];
+    double cosine[POSITION_PAIRS_MAX];
+    double sine[POSITION_PAIRS_MAX];
     position->scheme->angles(position, place, length, cosine, sine);
     double scale = query ? (double)rope_rotation_scale(position, length) : 1;
     for (int t = 0; t < position->rotated / 2; t++) {

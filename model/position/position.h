@@ -80,7 +80,8 @@ struct position_scheme {
     void (*content_row)(const struct position *position, const float *q, float *row);
 };
 
-enum { POSITION_TENSORS_MAX = 8, POSITION_NAME_BYTES = 96 };
+/* POSITION_PAIRS_MAX: of the rotation; head_dim is at most 4096. */
+enum { POSITION_TENSORS_MAX = 8, POSITION_NAME_BYTES = 96, POSITION_PAIRS_MAX = 2048 };
 
 /* Const once open. */
 struct position {

@@ -96,15 +96,23 @@ static int fill_vectors(struct position_table *table, const struct position_tabl
     return 0;
 }
 
+/* As many distances as all others repeat: a run of keys that are all past the last distance has
+ * its entries in neighbouring places, too. */
+static int64_t all_distances(const struct position *position)
+{
+    int64_t last = position->last_distance;
+    return last < INT64_MAX - TABLE_STEP ? last + TABLE_STEP : INT64_MAX;
+}
+
 /* How many distances to have where n are asked for: at least twice as many as before, so that what
- * is moved stays in proportion, but none past the last that differs. An odd number of steps: rows
- * whose starts differ by a power of two share few places of a processor's cache. */
-static int64_t grown(int64_t old_n, int64_t n, int64_t last_distance)
+ * is moved stays in proportion, but no more than there are. An odd number of steps: rows whose
+ * starts differ by a power of two share few places of a processor's cache. */
+static int64_t grown(int64_t old_n, int64_t n, int64_t all)
 {
     if (n < 2 * old_n)
         n = 2 * old_n;
-    if (last_distance < n)
-        n = last_distance + 1;
+    if (all < n)
+        n = all;
     return ((n + TABLE_STEP - 1) / TABLE_STEP | 1) * TABLE_STEP;
 }
 
@@ -112,12 +120,12 @@ int table_reserve(struct position_table *table, const struct position *position,
                   struct error *err)
 {
     const struct position_scheme *scheme = position->scheme;
-    if (n <= table->n || table->n > position->last_distance || scheme->add_bias ||
+    if (n <= table->n || table->n >= all_distances(position) || scheme->add_bias ||
         (!scheme->bias && !scheme->vectors))
         return 0;
     if (n > INT64_MAX / 4)
         return error_memory(err, "a table of distances", SIZE_MAX);
-    struct position_table next = {.n = grown(table->n, n, position->last_distance)};
+    struct position_table next = {.n = grown(table->n, n, all_distances(position))};
     int result = scheme->bias ? fill_bias(&next, table, position, err) : 0;
     for (int which = 0; !result && which < VECTORS_COUNT; which++)
         if (position->vector_heads[which] > 0)
@@ -170,21 +178,33 @@ static const float *head_rows(const struct position_table *table, const struct p
     return table->vectors[which] + shared * (size_t)position->config->head_dim * (size_t)table->n;
 }
 
+/* The biases from a whole distance on, in falling order; NULL: they are not in the table. */
+static const float *find_bias(const struct position_table *table, const struct run *run)
+{
+    int64_t distance = (int64_t)run->distance;
+    if (!table->bias || (double)distance != run->distance)
+        return NULL;
+    if (distance >= table->n) /* where all are the same */
+        distance = table->n - 1;
+    return table->bias + (run->head + 1) * table->n - 1 - distance;
+}
+
+const float *table_bias(const struct position_table *table, const struct run *run)
+{
+    return run->step == 1 ? find_bias(table, run) : NULL;
+}
+
 static void add_bias(const struct position_table *table, const struct position *position,
                      const struct kernels *kernels, const struct run *run, float *scores)
 {
     const struct position_scheme *scheme = position->scheme;
+    const float *row = run->step == 0 || run->step == 1 ? find_bias(table, run) : NULL;
     if (scheme->add_bias) {
         scheme->add_bias(position, run->head, run->place, run->distance, run->step, run->n, scores);
-    } else if (run->step == 1 && run->distance == floor(run->distance)) {
-        struct entries e = find(table, position, run);
-        const float *row = table->bias + (size_t)run->head * (size_t)table->n;
-        float same = row[e.same];
-        for (int j = 0; j < e.n_same; j++)
-            scores[j] += same;
-        kernels->add(scores + e.n_same, row + e.first, (size_t)(run->n - e.n_same));
+    } else if (row && run->step == 1) {
+        kernels->add(scores, row, (size_t)run->n);
     } else if (run->step == 0) {
-        float bias = (float)scheme->bias(position, run->head, run->distance);
+        float bias = row ? *row : (float)scheme->bias(position, run->head, run->distance);
         for (int j = 0; j < run->n; j++)
             scores[j] += bias;
     } else {

@@ -19,7 +19,8 @@ struct position_table {
 /* Whole lanes may be read past the last distance of a row: that many numbers lie behind. */
 enum { TABLE_STEP = 128 };
 
-/* Computes distances [0, n), or fewer where the scheme's last_distance ends them. On failure the
+/* Computes distances [0, n), or fewer where the scheme's last_distance ends them: a TABLE_STEP of
+ * its repetitions is then there. On failure the
  * table is as it was. */
 int table_reserve(struct position_table *table, const struct position *position, int64_t n,
                   struct error *err);
@@ -34,6 +35,10 @@ struct run {
     double step;
     int n;
 };
+
+/* Where the biases of a run lie in a row, n neighbours: what table_add_scores adds of them. NULL:
+ * nowhere. */
+const float *table_bias(const struct position_table *table, const struct run *run);
 
 /* scores[n] += everything that the scheme adds by distance: biases, and products with the query's
  * `relative` (head_dim; (q + relative_bias) * scale) and the keys (head_dim, CACHE_BLOCK) in F32,

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define kernels_amx kernels_amx_model
+#define attend_amx attend_amx_model
 
 /* One thread's tiles: uninitialised after LDTILECFG, as far as a program may know. */
 static _Thread_local struct {
