@@ -54,8 +54,10 @@ TEMPLATE void load_tile(__m512 sum[ROWS][VECTORS], const float *c, size_t ldc)
         sum[i][v] = c ? _mm512_loadu_ps(c + i * ldc + v * LANES) : _mm512_setzero_ps();
 }
 
-/* sum[i] += a[i * lda] * b[TILE] */
-TEMPLATE void multiply_step(__m512 sum[ROWS][VECTORS], const float *a, size_t lda, const float *b)
+/* sum[i] += a[i * lda] * b[TILE]; behind is a + 4 * lda: two bases reach all rows by scaled
+ * offsets. */
+TEMPLATE void multiply_step(__m512 sum[ROWS][VECTORS], const float *a, const float *behind,
+                            size_t lda, const float *b)
 {
     __m512 x[VECTORS];
     UNROLL
@@ -63,7 +65,7 @@ TEMPLATE void multiply_step(__m512 sum[ROWS][VECTORS], const float *a, size_t ld
         x[v] = _mm512_loadu_ps(b + v * LANES);
     UNROLL
     for (size_t i = 0; i < ROWS; i++) {
-        __m512 y = _mm512_set1_ps(a[i * lda]);
+        __m512 y = _mm512_set1_ps(i < 4 ? a[i * lda] : behind[(i - 4) * lda]);
         UNROLL
         for (size_t v = 0; v < VECTORS; v++)
             sum[i][v] = _mm512_fmadd_ps(y, x[v], sum[i][v]);
@@ -76,13 +78,15 @@ TEMPLATE void multiply_tile(float *c, size_t ldc, bool add, const float *a, size
 {
     __m512 sum[ROWS][VECTORS];
     load_tile(sum, add ? c : NULL, ldc);
+    const float *behind = a + 4 * lda;
+    __asm__("" : "+r"(behind)); /* else compilers keep an address for every row and step */
     size_t k = 0;
-    for (; k + 4 <= n; k += 4, a += 4 * step, b += 4 * TILE)
+    for (; k + 4 <= n; k += 4, a += 4 * step, behind += 4 * step, b += 4 * TILE)
         UNROLL
     for (size_t i = 0; i < 4; i++)
-        multiply_step(sum, a + i * step, lda, b + i * TILE);
-    for (; k < n; k++, a += step, b += TILE)
-        multiply_step(sum, a, lda, b);
+        multiply_step(sum, a + i * step, behind + i * step, lda, b + i * TILE);
+    for (; k < n; k++, a += step, behind += step, b += TILE)
+        multiply_step(sum, a, behind, lda, b);
     UNROLL
     for (size_t i = 0; i < ROWS; i++)
         UNROLL

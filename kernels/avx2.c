@@ -394,4 +394,5 @@ void kernels_avx2(struct kernels *kernels)
     unpack_avx2(kernels);
     gemv_avx2(kernels);
     rows_avx2(kernels);
+    attend_avx2(kernels);
 }

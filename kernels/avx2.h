@@ -1,4 +1,4 @@
-/* avx2: loads and stores that the files of the AVX2 tier share. */
+/* avx2: loads, stores, sums and the exponential that the files of the AVX2 tier share. */
 #ifndef LONGHAND_KERNELS_AVX2_H
 #define LONGHAND_KERNELS_AVX2_H
 
@@ -64,6 +64,38 @@ TEMPLATE int32_t sum8_i32(__m256i v)
     __m128i s = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
     s = _mm_add_epi32(s, _mm_unpackhi_epi64(s, s));
     return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 1)));
+}
+
+TEMPLATE float max8(__m256 v)
+{
+    __m128 top = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    top = _mm_max_ps(top, _mm_movehl_ps(top, top));
+    return _mm_cvtss_f32(_mm_max_ss(top, _mm_movehdup_ps(top)));
+}
+
+/* exp(x), see x86.h, for EXP_MIN <= x <= EXP_MAX; a NaN stays one. Below it is 0, whatever x is. */
+TEMPLATE __m256 exp8_bounded(__m256 x)
+{
+    __m256 live = _mm256_cmp_ps(x, _mm256_set1_ps(EXP_MIN), _CMP_NLT_UQ);
+    __m256 whole = _mm256_set1_ps(EXP_WHOLE + 127); /* the low bits of the sum: n + 127 */
+    __m256 sum = _mm256_fmadd_ps(x, _mm256_set1_ps(EXP_LOG2E), whole);
+    __m256 n = _mm256_sub_ps(sum, whole);
+    __m256 r = _mm256_fnmadd_ps(n, _mm256_set1_ps(EXP_LN2_HIGH), x);
+    r = _mm256_fnmadd_ps(n, _mm256_set1_ps(EXP_LN2_LOW), r);
+    __m256 p = _mm256_set1_ps(EXP_P4);
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(EXP_P3));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(EXP_P2));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(EXP_P1));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(EXP_P0));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0F));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0F));
+    __m256i power = _mm256_slli_epi32(_mm256_castps_si256(sum), 23);
+    return _mm256_and_ps(_mm256_mul_ps(p, _mm256_castsi256_ps(power)), live);
+}
+
+TEMPLATE __m256 exp8(__m256 x)
+{
+    return exp8_bounded(_mm256_min_ps(_mm256_set1_ps(EXP_MAX), x));
 }
 
 #endif

@@ -1,28 +1,6 @@
 /* avx2_rows: activations and attention in AVX2. Sums run in f32, in at least 8 lanes. */
 #include "kernels/avx2.h"
 
-/* See x86.h; a NaN stays one. */
-TEMPLATE __m256 exp8(__m256 x)
-{
-    __m256 live = _mm256_cmp_ps(x, _mm256_set1_ps(EXP_MIN), _CMP_NLT_UQ);
-    x = _mm256_max_ps(_mm256_set1_ps(EXP_MIN), _mm256_min_ps(_mm256_set1_ps(EXP_MAX), x));
-    __m256 n = _mm256_round_ps(_mm256_mul_ps(x, _mm256_set1_ps(EXP_LOG2E)),
-                               _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    __m256 r = _mm256_fnmadd_ps(n, _mm256_set1_ps(EXP_LN2_HIGH), x);
-    r = _mm256_fnmadd_ps(n, _mm256_set1_ps(EXP_LN2_LOW), r);
-    __m256 p = _mm256_set1_ps(EXP_P4);
-    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(EXP_P3));
-    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(EXP_P2));
-    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(EXP_P1));
-    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(EXP_P0));
-    p = _mm256_fmadd_ps(p, _mm256_mul_ps(r, r), r);
-    /* 2^n from its exponent bits: -126 <= n <= 127. */
-    __m256i power =
-        _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
-    p = _mm256_mul_ps(_mm256_add_ps(p, _mm256_set1_ps(1.0F)), _mm256_castsi256_ps(power));
-    return _mm256_and_ps(p, live);
-}
-
 /* --- element by element -------------------------------------------------------------------- */
 
 /* y = f(y, x) */
@@ -121,9 +99,7 @@ static float max(const float *x, size_t n)
     size_t i = 0;
     for (; i + LANES <= n; i += LANES)
         top = _mm256_max_ps(top, _mm256_loadu_ps(x + i));
-    __m128 four = _mm_max_ps(_mm256_castps256_ps128(top), _mm256_extractf128_ps(top, 1));
-    four = _mm_max_ps(four, _mm_movehl_ps(four, four));
-    float largest = _mm_cvtss_f32(_mm_max_ss(four, _mm_movehdup_ps(four)));
+    float largest = max8(top);
     for (; i < n; i++)
         largest = x[i] > largest ? x[i] : largest;
     return largest;

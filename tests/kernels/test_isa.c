@@ -756,7 +756,7 @@ START_TEST(tables_are_complete)
         ck_assert(k.tile_tokens > 0 && k.panel_f32 && k.product_f32 && k.panel_q8 && k.product_q8);
     ck_assert(k.add && k.rms_norm && k.layer_norm && k.silu && k.gelu && k.gelu_tanh && k.multiply);
     ck_assert(k.rotate_interleaved && k.rotate_halves && k.attend_scores && k.attend_values);
-    ck_assert(k.max && k.exp_sum && k.scale);
+    ck_assert(k.max && k.exp_sum && k.softmax && k.scale);
 }
 END_TEST
 
