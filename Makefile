@@ -19,7 +19,7 @@ endif
 # The machine that $(CC) compiles for decides which instruction sets are built.
 MACHINE := $(shell $(CC) -dumpmachine 2>/dev/null)
 CROSS := $(if $(MACHINE),$(if $(filter $(shell uname -m)-%,$(MACHINE)),,yes))
-FOREIGN := $(if $(filter x86_64-%,$(MACHINE)),,$(wildcard kernels/*avx*.c)) \
+FOREIGN := $(if $(filter x86_64-%,$(MACHINE)),,$(wildcard kernels/*avx*.c kernels/amx*.c)) \
            $(if $(filter aarch64-%,$(MACHINE)),,$(wildcard kernels/*neon*.c))
 
 # A library through pkg-config, or else by its usual name.
@@ -48,6 +48,9 @@ SLOW := $(wildcard $(SLOW:%=tests/*/test_%.c) $(SLOW:%=tests/*/*/test_%.c))
 TESTS := $(if $(CROSS),$(filter-out tests/program.c tests/commands/% $(SLOW),$(TESTS)),$(TESTS))
 SUITES := $(patsubst test_%.c,%,$(filter test_%,$(notdir $(TESTS))))
 TEST_OBJECTS := $(call objects,$(TESTS))
+# The AMX tier once more, on tiles in C.
+MODEL_OBJECTS := $(patsubst kernels/%.c,$(BUILD)/tests/kernels/%_model.o, \
+                     $(filter-out $(FOREIGN),$(wildcard kernels/amx*.c)))
 TEST_LIBS := $(call package,--libs,check,-l:libcheck_pic.a -lsubunit)
 TEST_WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -69,6 +72,8 @@ AVX2 := -mavx2 -mfma -mf16c
 AVX512 := $(AVX2) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni
 $(call objects,$(wildcard kernels/*avx2*.c)): FLAGS := $(AVX2)
 $(call objects,$(wildcard kernels/*avx512*.c)): FLAGS := $(AVX512)
+AMX := $(AVX512) -mavx512bf16 -mamx-tile -mamx-bf16
+$(call objects,$(wildcard kernels/amx*.c)): FLAGS := $(AMX)
 $(call objects,$(wildcard kernels/*neon_dot*.c)): FLAGS := -march=armv8.2-a+dotprod
 
 $(BUILD)/%.o: %.c $(BUILD)/flags
@@ -86,7 +91,11 @@ $(BUILD)/tests/suites.list: FORCE
 # (gcc 12 for aarch64 fails on a reduction that it vectorises, and tests need no speed.)
 $(TEST_OBJECTS): FLAGS := -fno-tree-vectorize -I$(BUILD)/tests
 $(TEST_OBJECTS): $(BUILD)/tests/suites.list
-$(BUILD)/run_tests: $(TEST_OBJECTS) $(if $(CROSS),,$(COMMAND_OBJECTS)) $(LIBRARY)
+$(BUILD)/tests/kernels/%_model.o: kernels/%.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,$< on tiles in C) $(COMPILE) $(AMX) -include tests/kernels/tile_model.h \
+	    $(SANITIZE_KERNELS) -MMD -MP -c $< -o $@
+$(BUILD)/run_tests: $(TEST_OBJECTS) $(MODEL_OBJECTS) $(if $(CROSS),,$(COMMAND_OBJECTS)) $(LIBRARY)
 	$(call say,link $@) $(LINK) $(TEST_WRAP) $^ $(TEST_LIBS) $(LIBS) -o $@
 $(BUILD)/logits: $(BUILD)/tests/logits.o $(LIBRARY)
 	$(call say,link $@) $(LINK) $^ $(LIBS) -o $@

@@ -58,38 +58,6 @@ static void quantize_q8(const float *x, size_t n, int group, int8_t *q, float *s
  * the next unit of every row:   unit 0: row 0 .. row 31 | unit 1: row 0 .. row 31 | ... Bytes are
  * weight + 128. */
 
-/* Row i, unit j of 16 x 16 units becomes row j, unit i. */
-TEMPLATE void transpose(__m512i r[16])
-{
-    __m512i s[16];
-    UNROLL
-    for (int i = 0; i < 16; i += 2) {
-        s[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-        s[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-    }
-    UNROLL
-    for (int i = 0; i < 16; i += 4) { /* r[i + c]: unit c of each 128 bits, of rows i..i+3 */
-        r[i] = _mm512_unpacklo_epi64(s[i], s[i + 2]);
-        r[i + 1] = _mm512_unpackhi_epi64(s[i], s[i + 2]);
-        r[i + 2] = _mm512_unpacklo_epi64(s[i + 1], s[i + 3]);
-        r[i + 3] = _mm512_unpackhi_epi64(s[i + 1], s[i + 3]);
-    }
-    UNROLL
-    for (int c = 0; c < 4; c++) { /* 4 x 4 blocks of 128 bits */
-        __m512i low = _mm512_shuffle_i32x4(r[c], r[c + 4], 0x88);
-        __m512i high = _mm512_shuffle_i32x4(r[c + 8], r[c + 12], 0x88);
-        __m512i low_odd = _mm512_shuffle_i32x4(r[c], r[c + 4], 0xDD);
-        __m512i high_odd = _mm512_shuffle_i32x4(r[c + 8], r[c + 12], 0xDD);
-        s[c] = _mm512_shuffle_i32x4(low, high, 0x88);
-        s[c + 8] = _mm512_shuffle_i32x4(low, high, 0xDD);
-        s[c + 4] = _mm512_shuffle_i32x4(low_odd, high_odd, 0x88);
-        s[c + 12] = _mm512_shuffle_i32x4(low_odd, high_odd, 0xDD);
-    }
-    UNROLL
-    for (int i = 0; i < 16; i++)
-        r[i] = s[i];
-}
-
 /* `units` units of 16 rows, each flipped by `flip`, to every other vector of the panel. */
 TEMPLATE void interleave(const void *const *rows, size_t units, __m512i flip, uint32_t *panel)
 {

@@ -1,4 +1,5 @@
-/* avx512: loads, transposes, sums and the exponential that the files of the AVX-512 tier share. */
+/* avx512: what the files of the AVX-512 and AMX tiers share: loads, transpositions, sums, and the
+ * exponential. */
 #ifndef LONGHAND_KERNELS_AVX512_H
 #define LONGHAND_KERNELS_AVX512_H
 
@@ -32,6 +33,38 @@ TEMPLATE __m512 load16(const void *x, size_t i, bool half, __mmask16 lanes)
     if (half)
         return _mm512_cvtph_ps(load_u16((const uint16_t *)x + i, lanes));
     return load_f32((const float *)x + i, lanes);
+}
+
+/* Row i, unit j of 16 x 16 units becomes row j, unit i. */
+TEMPLATE void transpose(__m512i r[16])
+{
+    __m512i s[16];
+    UNROLL
+    for (int i = 0; i < 16; i += 2) {
+        s[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+        s[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+    }
+    UNROLL
+    for (int i = 0; i < 16; i += 4) { /* r[i + c]: unit c of each 128 bits, of rows i..i+3 */
+        r[i] = _mm512_unpacklo_epi64(s[i], s[i + 2]);
+        r[i + 1] = _mm512_unpackhi_epi64(s[i], s[i + 2]);
+        r[i + 2] = _mm512_unpacklo_epi64(s[i + 1], s[i + 3]);
+        r[i + 3] = _mm512_unpackhi_epi64(s[i + 1], s[i + 3]);
+    }
+    UNROLL
+    for (int c = 0; c < 4; c++) { /* 4 x 4 blocks of 128 bits */
+        __m512i low = _mm512_shuffle_i32x4(r[c], r[c + 4], 0x88);
+        __m512i high = _mm512_shuffle_i32x4(r[c + 8], r[c + 12], 0x88);
+        __m512i low_odd = _mm512_shuffle_i32x4(r[c], r[c + 4], 0xDD);
+        __m512i high_odd = _mm512_shuffle_i32x4(r[c + 8], r[c + 12], 0xDD);
+        s[c] = _mm512_shuffle_i32x4(low, high, 0x88);
+        s[c + 8] = _mm512_shuffle_i32x4(low, high, 0xDD);
+        s[c + 4] = _mm512_shuffle_i32x4(low_odd, high_odd, 0x88);
+        s[c + 12] = _mm512_shuffle_i32x4(low_odd, high_odd, 0xDD);
+    }
+    UNROLL
+    for (int i = 0; i < 16; i++)
+        r[i] = s[i];
 }
 
 /* exp(x), see x86.h; lanes that are not live are 0, whatever x is. The others lie between EXP_MIN

@@ -11,10 +11,14 @@ enum {
     CPU_AVX512VL = 1 << 5,
     CPU_AVX512DQ = 1 << 6,
     CPU_AVX512VNNI = 1 << 7,
-    CPU_DOTPROD = 1 << 8 /* aarch64: SDOT and UDOT; NEON itself is always there */
+    CPU_AVX512BF16 = 1 << 8,
+    CPU_AMXTILE = 1 << 9,
+    CPU_AMXBF16 = 1 << 10,
+    CPU_DOTPROD = 1 << 11 /* aarch64: SDOT and UDOT; NEON itself is always there */
 };
 
-/* The CPU_* bits that may be used: the instructions exist and the system saves their registers. */
+/* The CPU_* bits that may be used: the instructions exist and the system saves their registers.
+ * Linux saves AMX's for processes that ask: this asks, where they exist. */
 unsigned cpu_features(void);
 
 #endif

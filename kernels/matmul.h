@@ -26,15 +26,15 @@ struct product {
     size_t ldy;
 };
 
-/* Scratch of one timeline: quantised activations and per-thread panels. Zero it, reserve, use. */
+/* Scratch of one timeline: prepared activations and per-thread panels. Zero it, reserve, use. */
 struct workspace {
     int max_tokens;
     int max_cols;
     int n_threads;
-    int8_t *q;       /* (max_tokens, max_cols) */
-    float *scale;    /* (max_tokens, max_cols / 16) */
-    int32_t *sum;    /* (max_tokens, max_cols / 16) */
-    uint8_t *thread; /* (n_threads, thread_bytes) */
+    void *activations; /* int8_t (max_tokens, max_cols), or tiles of bf16 */
+    float *scale;      /* of integers, (max_tokens, max_cols / 16) */
+    int32_t *sum;      /* the same */
+    uint8_t *thread;   /* (n_threads, thread_bytes) */
     size_t thread_bytes;
 };
 

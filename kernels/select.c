@@ -14,15 +14,21 @@ struct tier {
     void (*fill)(struct kernels *kernels);
 };
 
+#if defined(__x86_64__)
+enum {
+    AVX2 = CPU_AVX2 | CPU_FMA | CPU_F16C,
+    AVX512 = AVX2 | CPU_AVX512F | CPU_AVX512BW | CPU_AVX512VL | CPU_AVX512DQ | CPU_AVX512VNNI,
+    AMX = AVX512 | CPU_AVX512BF16 | CPU_AMXTILE | CPU_AMXBF16
+};
+#endif
+
 /* Ascending: each tier needs what the one before it needs, and starts from its table. */
 static const struct tier tiers[] = {
     {"scalar", 0, kernels_scalar},
 #if defined(__x86_64__)
-    {"avx2", CPU_AVX2 | CPU_FMA | CPU_F16C, kernels_avx2},
-    {"avx512",
-     CPU_AVX2 | CPU_FMA | CPU_F16C | CPU_AVX512F | CPU_AVX512BW | CPU_AVX512VL | CPU_AVX512DQ |
-         CPU_AVX512VNNI,
-     kernels_avx512},
+    {"avx2", AVX2, kernels_avx2},
+    {"avx512", AVX512, kernels_avx512},
+    {"amx", AMX, kernels_amx},
 #elif defined(__aarch64__)
     {"neon", 0, kernels_neon},
     {"dotprod", CPU_DOTPROD, kernels_neon_dot},

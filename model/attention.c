@@ -12,7 +12,7 @@
 #include "model/attend_packed.h"
 
 enum {
-    SPLIT_TOKENS = 4, /* more have items enough for all threads */
+    SPLIT_TOKENS = ROW_TOKENS_MAX, /* more have items enough for all threads */
     PACKED_LEAST = 16 /* queries of a key-value head for which packing its keys pays */
 };
 

@@ -6,7 +6,8 @@
  * result is the sum over groups of x.scale * (scale * dot(q, x.q) + min * x.sum), computed here in
  * double from the tier's own quantisation of x (whose error, at most scale / 2 an element, is
  * checked apart); the integer parts are exact, which leaves the rounding of `groups` sums of terms
- * of that size. */
+ * of that size. Tiers with tiles of bf16 see weights and x rounded to that, which is done here by
+ * half.h, and sum their products in f32. */
 #include "kernels/matmul.h"
 
 #include <check.h>
@@ -16,10 +17,12 @@
 
 #include "kernels/half.h"
 #include "kernels/parallel.h"
+#include "tests/kernels/tiers.h"
 #include "tests/suites.h"
 #include "tests/support.h"
 
-enum { ROWS_MAX = 150, COLS_MAX = 1280, TOKENS_MAX = 65, PAD = 5 };
+enum { ROWS_MAX = 150, COLS_MAX = 1280, TOKENS_MAX = 65, PAD = 5, TILES_MIN_TOKENS = 9 };
+enum { PANEL_MIN_TOKENS = 20 }; /* where all tiers multiply by panels */
 static const float untouched = 12345.5F;
 static const double unit = 0x1p-24;
 
@@ -104,13 +107,19 @@ struct expected {
     double value, bound;
 };
 
-static struct expected expect_float(const struct weights *w, int r, const float *x)
+static float rounded(float x, bool tiles)
+{
+    return tiles ? bf16_to_f32(bf16_from_f32(x)) : x;
+}
+
+static struct expected expect_float(const struct weights *w, int r, const float *x, bool tiles)
 {
     const float *row = w->values + (size_t)r * (size_t)w->matrix.cols;
     double sum = 0, size = 0;
     for (int i = 0; i < w->matrix.cols; i++) {
-        sum += (double)row[i] * (double)x[i];
-        size += fabs((double)row[i] * (double)x[i]);
+        double product = (double)rounded(row[i], tiles) * (double)rounded(x[i], tiles);
+        sum += product;
+        size += fabs(product);
     }
     return (struct expected){sum, (w->matrix.cols + 2) * unit * size};
 }
@@ -161,7 +170,8 @@ static void check_product(const struct kernels *kernels, const struct weights *w
 {
     const struct matrix *m = &w->matrix;
     const struct format_info *info = &format_info[m->format];
-    bool integer = in_integers(kernels, m->format);
+    bool tiles = kernels->tiles_product && n >= TILES_MIN_TOKENS;
+    bool integer = !tiles && in_integers(kernels, m->format);
     static struct quantised quantised[TOKENS_MAX];
     static struct unpacked row;
     for (int t = 0; integer && t < n; t++)
@@ -174,7 +184,7 @@ static void check_product(const struct kernels *kernels, const struct weights *w
         for (int t = 0; t < n; t++) {
             struct expected e =
                 integer ? expect_integer(&row, &quantised[t], m->cols, info->group, info->has_min)
-                        : expect_float(w, r, x + (size_t)t * ldx);
+                        : expect_float(w, r, x + (size_t)t * ldx, tiles);
             double b = bias ? (double)bias[r] : 0;
             double found = (double)y[(size_t)t * ldy + (size_t)r];
             double bound = e.bound + 2 * unit * (fabs(b) + fabs(e.value));
@@ -255,10 +265,8 @@ START_TEST(test_formats)
     const int(*shapes)[2] = block_len == 1 ? floats : block_len == 32 ? blocks_32 : blocks_256;
     size_t n = block_len == 1 ? 6 : block_len == 32 ? 5 : 4;
     ck_assert_int_eq(block_len == 1 || block_len == 32 || block_len == 256, 1);
-    for (int tier = 0; kernels_available(tier); tier++) {
-        struct kernels kernels;
-        struct error err;
-        ck_assert_int_eq(kernels_select(&kernels, kernels_available(tier), &err), 0);
+    for (int tier = 0; tier < tiers_count(); tier++) {
+        struct kernels kernels = tiers_get(tier);
         for (size_t i = 0; i < n; i++)
             check_shape(&kernels, format, shapes[i][0], shapes[i][1], i % 2 == 1);
     }
@@ -284,10 +292,9 @@ START_TEST(test_several_products)
         products[i] = (struct product){&w[i].matrix, i == 1 ? bias : NULL, y[i], ROWS + PAD};
     }
     parallel_set_threads(2);
-    for (int tier = 0; kernels_available(tier); tier++) {
-        struct kernels kernels;
+    for (int tier = 0; tier < tiers_count(); tier++) {
+        struct kernels kernels = tiers_get(tier);
         struct workspace workspace = {0};
-        ck_assert_int_eq(kernels_select(&kernels, kernels_available(tier), &err), 0);
         for (int k = 0; k < 3; k++) {
             ck_assert_int_eq(workspace_reserve(&workspace, tokens[k], COLS, &err), 0);
             for (int i = 0; i < N; i++)
@@ -313,10 +320,9 @@ START_TEST(test_neighbours)
     static const enum format formats[] = {FORMAT_F32, FORMAT_Q4_0, FORMAT_Q5_K};
     struct error err;
     fill_random(x, N * COLS, 2);
-    for (int tier = 0; kernels_available(tier); tier++) {
-        struct kernels kernels;
+    for (int tier = 0; tier < tiers_count(); tier++) {
+        struct kernels kernels = tiers_get(tier);
         struct workspace workspace = {0};
-        ck_assert_int_eq(kernels_select(&kernels, kernels_available(tier), &err), 0);
         ck_assert_int_eq(workspace_reserve(&workspace, N, COLS, &err), 0);
         for (size_t f = 0; f < sizeof formats / sizeof formats[0]; f++) {
             struct weights w;
@@ -324,7 +330,7 @@ START_TEST(test_neighbours)
             struct product product = {&w.matrix, NULL, y, ROWS};
             matmul(&kernels, &workspace, x, COLS, N, &product, 1);
             product.y = shifted;
-            for (int first = 1; N - first >= 20;
+            for (int first = 1; N - first >= PANEL_MIN_TOKENS;
                  first += 6) { /* other batches, large enough for panels */
                 int n = N - first;
                 matmul(&kernels, &workspace, x + (size_t)first * COLS, COLS, n, &product, 1);
@@ -350,10 +356,9 @@ START_TEST(test_large_batch)
     struct error err;
     fill_random(x, N * COLS, 2);
     parallel_set_threads(2);
-    for (int tier = 1; kernels_available(tier); tier++) {
-        struct kernels kernels;
+    for (int tier = 1; tier < tiers_count(); tier++) {
+        struct kernels kernels = tiers_get(tier);
         struct workspace workspace = {0};
-        ck_assert_int_eq(kernels_select(&kernels, kernels_available(tier), &err), 0);
         ck_assert_int_eq(workspace_reserve(&workspace, N, COLS, &err), 0);
         for (size_t f = 0; f < sizeof formats / sizeof formats[0]; f++) {
             struct weights w;
@@ -373,15 +378,14 @@ END_TEST
 /* Zeros give zeros (or the bias), a NaN in x stays one in its token and does not reach others. */
 START_TEST(test_special_activations)
 {
-    enum { ROWS = 35, COLS = 512, N = 6 };
+    enum { ROWS = 35, COLS = 512, N = 9 };
     static const enum format formats[] = {FORMAT_F32, FORMAT_F16, FORMAT_Q4_0, FORMAT_Q4_K,
                                           FORMAT_Q6_K};
     static float x[N * COLS], y[N * ROWS];
     struct error err;
-    for (int tier = 0; kernels_available(tier); tier++) {
-        struct kernels kernels;
+    for (int tier = 0; tier < tiers_count(); tier++) {
+        struct kernels kernels = tiers_get(tier);
         struct workspace workspace = {0};
-        ck_assert_int_eq(kernels_select(&kernels, kernels_available(tier), &err), 0);
         for (size_t f = 0; f < sizeof formats / sizeof formats[0]; f++) {
             struct weights w;
             weights_make(&w, formats[f], ROWS, COLS);
@@ -411,9 +415,9 @@ START_TEST(test_workspace)
     parallel_set_threads(2);
     ck_assert_int_eq(workspace_reserve(&workspace, 4, 100, &err), 0);
     size_t bytes = workspace_bytes(&workspace);
-    void *q = workspace.q;
+    void *activations = workspace.activations;
     ck_assert_int_eq(workspace_reserve(&workspace, 3, 100, &err), 0); /* there is room */
-    ck_assert_ptr_eq(workspace.q, q);
+    ck_assert_ptr_eq(workspace.activations, activations);
     for (int n = 1;; n++) {
         support_fail_memory(n, false);
         int result = workspace_reserve(&workspace, 1, 5000, &err);
@@ -422,7 +426,7 @@ START_TEST(test_workspace)
             break;
         ck_assert_int_eq(result, -1);
         ck_assert_msg(strstr(err.text, "out of memory") != NULL, "%s", err.text);
-        ck_assert_ptr_eq(workspace.q, q);
+        ck_assert_ptr_eq(workspace.activations, activations);
         ck_assert_uint_eq(workspace_bytes(&workspace), bytes);
     }
     ck_assert_int_eq(workspace.max_tokens, 4); /* nothing shrinks */

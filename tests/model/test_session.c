@@ -109,8 +109,8 @@ static void add_allocation(void *pointer, size_t *bytes, size_t *slack)
 static void check_bytes(const struct session *session)
 {
     void *const pointers[] = {
-        session->activations.x, session->workspace.q,      session->workspace.scale,
-        session->workspace.sum, session->workspace.thread, session->logits,
+        session->activations.x, session->workspace.activations, session->workspace.scale,
+        session->workspace.sum, session->workspace.thread,      session->logits,
         session->parts,
     };
     size_t bytes = 0, slack = 0;
