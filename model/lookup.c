@@ -4,6 +4,10 @@
 #include <stdlib.h>
 
 #include "base/size.h"
+#include "kernels/kernels.h"
+
+/* So that a draft that is checked has the logits that its tokens have one by one. */
+_Static_assert(LOOKUP_DRAFT + 1 <= ROW_TOKENS_MAX, "a draft is one batch of rows");
 
 enum {
     GRAM = 3,        /* tokens that are hashed: the shortest match */
