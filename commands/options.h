@@ -34,14 +34,14 @@ struct options {
     struct sampler_options sampler;
     const char *stops[MAX_STOPS];
     int n_stops;
-    const char *system; /* chat: the system message, or NULL */
-    bool decode;        /* tokenize: ids to text */
-    bool parse_special; /* tokenize: "</s>" in the text is the control token */
-    int bench_prompt;   /* bench: tokens of the prompt test */
-    int bench_generate; /* bench: tokens of the generation test */
-    int bench_depth;    /* bench: tokens in the cache before either */
-    int repetitions;    /* bench */
-    int64_t at;         /* info: what the query here sees; -1: not asked */
+    const char *system;        /* chat: the system message, or NULL */
+    bool decode;               /* tokenize: ids to text */
+    bool parse_special;        /* tokenize: "</s>" in the text is the control token */
+    int bench_prompt;          /* bench: tokens of the prompt test */
+    int bench_generate;        /* bench: tokens of the generation test */
+    int bench_depth;           /* bench: tokens in the cache before either */
+    int repetitions;           /* bench */
+    int64_t at;                /* info: what the query here sees; -1: not asked */
     struct option_list models; /* perplexity: -m; none: the one that ships */
     struct option_list files;  /* perplexity: -f; none: standard input */
     const char *lengths;       /* perplexity: "256,512", or NULL */

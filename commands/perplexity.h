@@ -51,6 +51,7 @@ struct tokens {
     int32_t *ids;   /* (n + 1) BOS first where the tokenizer adds it */
     int64_t *bytes; /* (n + 1) of the file before what prediction i predicts */
     int64_t n;      /* predictions */
+    int64_t whole;  /* predictions that all of the file gives */
 };
 
 struct stretch {
@@ -99,7 +100,7 @@ struct subject {
     struct options options; /* with this model's name in `model` */
     char name[PRINTABLE_BYTES + 4];
     char positions[2 * POSITION_NAME_BYTES]; /* its schemes, described */
-    struct tokens *tokens; /* (n_sources) */
+    struct tokens *tokens;                   /* (n_sources) */
     int n_sources;
     uint64_t identity; /* of the model's bytes and of all that its numbers depend on */
     struct point *points;
@@ -164,8 +165,8 @@ struct row {
     int64_t last;
     bool whole; /* all bins */
     int64_t tokens;
-    double loss;  /* mean, in nats */
-    double low;   /* the interval that holds 95 % of the resampled means; NaN: fewer than 2 pieces */
+    double loss; /* mean, in nats */
+    double low;  /* the interval that holds 95 % of the resampled means; NaN: too few pieces */
     double high;
     double bits_per_byte;
 };
@@ -178,7 +179,8 @@ double rows_file_loss(const struct point *point, int file, int64_t *tokens);
 
 /* The curves of all points. */
 struct picture {
-    FILE *file; /* of --plot; NULL: none */
+    const char *path; /* of --plot */
+    FILE *file;       /* NULL: none */
     struct plot plot;
     const struct subject *subject; /* whose curve is the last */
 };
@@ -214,8 +216,8 @@ struct sweep {
 
 /* Writes a point's results, as table or JSON. */
 int report_head(const struct sweep *sweep, struct error *err);
-int report_point(const struct sweep *sweep, const struct subject *subject, const struct point *point,
-                 const struct row *rows, int n_rows, struct error *err);
+int report_point(const struct sweep *sweep, const struct subject *subject,
+                 const struct point *point, const struct row *rows, int n_rows, struct error *err);
 int report_failure(const struct sweep *sweep, const char *model, int64_t length,
                    const struct error *failure, struct error *err);
 
