@@ -10,7 +10,7 @@
 #include "base/size.h"
 #include "commands/commands.h"
 #include "commands/interrupt.h"
-#include "commands/perplexity.h"
+#include "commands/perplexity_sweep.h"
 
 static int read_sources(struct sweep *sweep, struct error *err)
 {
@@ -121,7 +121,8 @@ static int lay_points(struct sweep *sweep, struct error *err)
         n += sweep->subjects[i].n_points;
     for (int i = 0; i < sweep->n_subjects; i++) {
         struct subject *subject = &sweep->subjects[i];
-        note_texts(sweep, subject);
+        if (i == 0)
+            note_texts(sweep, subject);
         for (int k = 0; k < subject->n_points; k++) {
             struct point *point = &subject->points[k];
             int64_t length = point->length;
@@ -163,6 +164,14 @@ static bool on_progress(void *context, double share)
     return !interrupt_seen();
 }
 
+static int keep_stretch(void *context, const struct point *point, int64_t stretch,
+                        const struct effort *effort, struct error *err)
+{
+    struct sweep *sweep = context;
+    sweep->record.failed = record_stretch(&sweep->record, point, stretch, effort, err) != 0;
+    return sweep->record.failed ? -1 : 0;
+}
+
 static int finish_point(struct sweep *sweep, const struct subject *subject,
                         const struct point *point, struct error *err)
 {
@@ -191,7 +200,7 @@ static int run_point(struct sweep *sweep, struct subject *subject, struct point 
     sweep->current = point;
     sweep->current_name = subject->name;
     sweep->current_cost = point_cost(point, subject);
-    int result = measure_point(subject, point, &sweep->record, on_progress, sweep, &failure);
+    int result = measure_point(subject, point, on_progress, keep_stretch, sweep, &failure);
     sweep->cost_done += sweep->current_cost;
     if (sweep->record.failed) {
         *err = failure;

@@ -16,6 +16,7 @@ struct measurement {
     int32_t *ids;   /* (longest + 1) */
     double *losses; /* (longest) */
     measure_progress *on_progress;
+    measure_keep *keep;
     void *context;
     int64_t longest; /* stretch */
     double done;     /* tokens of finished stretches */
@@ -88,7 +89,7 @@ static void keep_losses(struct point *point, struct stretch *stretch, const doub
     point->cache_bytes = fmax(point->cache_bytes, effort->cache_bytes);
 }
 
-static int measure_stretches(struct measurement *m, struct record *record, struct error *err)
+static int measure_stretches(struct measurement *m, struct error *err)
 {
     struct point *point = m->point;
     for (int64_t i = 0; i < point->n_stretches; i++) {
@@ -103,19 +104,20 @@ static int measure_stretches(struct measurement *m, struct record *record, struc
             return 0;
         keep_losses(point, stretch, m->losses, &effort);
         m->done += (double)stretch->n;
-        if (record_stretch(record, point, i, &effort, err)) {
-            record->failed = true;
+        if (m->keep(m->context, point, i, &effort, err))
             return -1;
-        }
     }
     return 0;
 }
 
-int measure_point(struct subject *subject, struct point *point, struct record *record,
-                  measure_progress *on_progress, void *context, struct error *err)
+int measure_point(struct subject *subject, struct point *point, measure_progress *on_progress,
+                  measure_keep *keep, void *context, struct error *err)
 {
-    struct measurement m = {
-        .subject = subject, .point = point, .on_progress = on_progress, .context = context};
+    struct measurement m = {.subject = subject,
+                            .point = point,
+                            .on_progress = on_progress,
+                            .keep = keep,
+                            .context = context};
     for (int64_t i = 0; i < point->n_stretches; i++) {
         const struct stretch *stretch = &point->stretches[i];
         m.longest = stretch->n > m.longest ? stretch->n : m.longest;
@@ -131,7 +133,7 @@ int measure_point(struct subject *subject, struct point *point, struct record *r
     if (result == 0)
         result = scorer_open(&m.scorer, &subject->engine.model, err);
     if (result == 0)
-        result = measure_stretches(&m, record, err);
+        result = measure_stretches(&m, err);
     scorer_close(&m.scorer);
     session_close(&m.session);
     free(m.ids);
