@@ -59,7 +59,6 @@ static int open_subjects(struct sweep *sweep, struct error *err)
     sweep->subjects = calloc((size_t)n, sizeof *sweep->subjects);
     if (!sweep->subjects)
         return error_memory(err, "models", (size_t)n * sizeof *sweep->subjects);
-    bool misused = false;
     for (int i = 0; i < n; i++) {
         const char *model = models->n > 0 ? models->items[i] : NULL;
         struct subject *subject = &sweep->subjects[sweep->n_subjects];
@@ -69,15 +68,16 @@ static int open_subjects(struct sweep *sweep, struct error *err)
             sweep->n_subjects++;
             continue;
         }
-        misused = misused || subject->engine.misused;
+        bool misused = subject->engine.misused && sweep->n_subjects == 0;
         subject_close(subject);
+        if (misused) { /* a wrong notation is wrong for all of them */
+            *err = failure;
+            return EXIT_USAGE;
+        }
         if (note_failure(sweep, model ? model : "", 0, n == 1, &failure, err))
             return -1;
     }
-    if (sweep->n_subjects > 0 || !misused)
-        return 0;
-    *err = sweep->failure;
-    return EXIT_USAGE;
+    return 0;
 }
 
 /* Text that is not scored is said to be. */

@@ -29,8 +29,8 @@ static struct plot two_curves(struct plot_series series[2])
 {
     series[0] = (struct plot_series){"sinusoidal", rising, 4};
     series[1] = (struct plot_series){"a<b & \"c\"", flat, 2};
-    return (struct plot){.x_label = "tokens", .y_label = "perplexity", .series = series,
-                         .n_series = 2, .mark = 512};
+    return (struct plot){
+        .x_label = "tokens", .y_label = "perplexity", .series = series, .n_series = 2, .mark = 512};
 }
 
 START_TEST(axes_hold_all_points_and_mark_round_numbers)

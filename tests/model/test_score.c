@@ -85,8 +85,8 @@ static void feed(const struct fixture *f, int piece, int from, double *losses)
     for (int at = 0; at < f->n - 1; at += piece) {
         int n = f->n - 1 - at < piece ? f->n - 1 - at : piece;
         int skip = from <= at ? 0 : from - at < n ? from - at : n;
-        ck_assert_int_eq(
-            scorer_feed(&scorer, &session, f->ids + at, n, skip, losses + at, &err), 0);
+        ck_assert_int_eq(scorer_feed(&scorer, &session, f->ids + at, n, skip, losses + at, &err),
+                         0);
     }
     ck_assert_int_eq(session.position, f->n - 1);
     ck_assert_int_eq(scorer.n_nonfinite, 0);
