@@ -62,10 +62,9 @@ class Comparisons:
         """Losses; `allowed` is of the perplexity, relative."""
         difference = abs(math.expm1(ours - theirs))
         self.failed |= not difference <= allowed
-        print(
-            f"{what:<64} {math.exp(ours):12.5f} {math.exp(theirs):12.5f}   differ by {difference:.1e}, "
-            f"allowed {allowed:.0e}{'' if difference <= allowed else '   TOO MUCH'}", flush=True,
-        )
+        mark = "" if difference <= allowed else "   TOO MUCH"
+        numbers = f"{math.exp(ours):12.5f} {math.exp(theirs):12.5f}"
+        print(f"{what:<64} {numbers}   differ by {difference:.1e}, allowed {allowed:.0e}{mark}", flush=True)
 
 
 # --- llama.cpp --------------------------------------------------------------------------------------------------------
@@ -197,17 +196,19 @@ def compare_streaming(comparisons, name, path, sinks, window, n):
     ids = longhand_ids(model, path)[: n + 1]
     theirs = streaming_loss(load_twin(name, model), ids, sinks, window)
     context = f"sinks={sinks},window={window}"
-    ours, _ = longhand("-m", model, "-f", path, "-n", n, "--mode", "streaming", "--context", context, "--kv-type", "f32")
+    options = ["-m", model, "-f", path, "-n", n, "--kv-type", "f32"]
+    ours, _ = longhand(*options, "--mode", "streaming", "--context", context)
     comparisons.add(f"{name}: StreamingLLM, {context}, {n} tokens", ours, theirs, 1e-5)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tool", help="llama.cpp's llama-perplexity")
-    parser.add_argument("--model", action="append", type=Path, help="for llama.cpp (default: small ones of the project)")
+    parser.add_argument("--model", action="append", type=Path, help="for llama.cpp (default: four small ones)")
     parser.add_argument("--text", type=Path, help="the first 64 kB of it are used (default: README.md)")
     options = parser.parse_args()
-    models = options.model or [ROOT / "models" / "longhand.gguf", *(DATA / f"{n}.gguf" for n in ("llama", "bloom", "mpt"))]
+    small = [DATA / f"{name}.gguf" for name in ("llama", "bloom", "mpt")]
+    models = options.model or [ROOT / "models" / "longhand.gguf", *small]
     comparisons = Comparisons()
     print(f"{'perplexity':<64} {'longhand':>12} {'the other':>12}")
     with tempfile.TemporaryDirectory() as folder:
