@@ -159,8 +159,10 @@ static bool on_progress(void *context, double share)
     double passed = output_now() - sweep->started;
     snprintf(what, sizeof what, "%s at %lld", sweep->current_name,
              (long long)sweep->current->length);
-    if (done < 1 && passed > 0.2)
+    if (done < 1 && passed - sweep->drawn > 0.1) {
+        sweep->drawn = passed;
         output_share(&sweep->output, what, done, passed * (1 - done) / done);
+    }
     return !interrupt_seen();
 }
 

@@ -58,6 +58,7 @@ struct sweep {
     struct picture picture;
     bool table;       /* its head is written */
     double started;   /* seconds */
+    double drawn;     /* when the line of progress last was, from the start */
     double cost;      /* of all that was left to measure at the start */
     double cost_done; /* of finished points */
     double current_cost;

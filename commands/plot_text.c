@@ -155,7 +155,9 @@ static void put_x_axis(const struct plot *plot, const struct plot_axis *x, int c
     fprintf(out, "%*s%s", LEFT - 1, "", style.unicode ? "└" : "+");
     for (int i = 0; i < columns; i++)
         fputs(style.unicode ? "─" : "-", out);
-    fprintf(out, "\n%*s%.*s  %s\n", LEFT, "", used, line, plot->x_label);
+    int indent = (columns - (int)strlen(plot->x_label)) / 2;
+    fprintf(out, "\n%*s%.*s\n", LEFT, "", used, line);
+    fprintf(out, "%*s%s\n", LEFT + (indent > 0 ? indent : 0), "", plot->x_label);
 }
 
 static void put_legend(const struct plot *plot, struct plot_style style, FILE *out)
@@ -176,7 +178,7 @@ void plot_write_text(const struct plot *plot, struct plot_style style, FILE *out
     if (!plot_axes(plot, &x, &y))
         return;
     int columns = style.columns - LEFT - 1;
-    int rows = style.rows - 6;
+    int rows = style.rows - 7;
     canvas.columns = columns < 20 ? 20 : columns > MAX_COLUMNS ? MAX_COLUMNS : columns;
     canvas.rows = rows < 6 ? 6 : rows > MAX_ROWS ? MAX_ROWS : rows;
     for (int s = 0; s < plot->n_series; s++)
