@@ -56,7 +56,7 @@ TEST_WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
 .PHONY: all demo check check-native check-aarch64 asan ubsan fuzz run-fuzzers bench format lint \
-        endurance install uninstall clean help FORCE $(FUZZERS:%=%.run)
+        endurance quality install uninstall clean help FORCE $(FUZZERS:%=%.run)
 .SECONDARY:
 
 all: $(PROGRAM) ## build ./longhand (the default)
@@ -158,6 +158,9 @@ endurance: $(BUILD)/endurance ## generate and score ENDURANCE_TOKENS (1000000) w
 	$< $(STORIES) $$tokens $$tokens --csv $(ENDURANCE_CSV) || broken=1; \
 	$< models/longhand.gguf $$tokens $$tokens --csv $(ENDURANCE_CSV) || broken=1; \
 	exit $$broken
+
+quality: all ## perplexity of every format by every instruction set, beside scalar float32
+	scripts/quality.py
 
 bench: all ## measure prompt and generation speed of the model that ships
 	./longhand bench
