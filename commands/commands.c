@@ -10,6 +10,8 @@ const struct command commands[] = {
      OPTIONS_MODEL | OPTIONS_CHAT | OPTIONS_SAMPLING | OPTIONS_POSITION | OPTIONS_RUN |
          OPTIONS_COMMON,
      0, command_chat},
+    {"perplexity", "[options]", "measure how well models expect texts, by length",
+     OPTIONS_PERPLEXITY | OPTIONS_POSITION | OPTIONS_RUN | OPTIONS_COMMON, 0, command_perplexity},
     {"bench", "[options]", "measure prompt and generation speed",
      OPTIONS_MODEL | OPTIONS_BENCH | OPTIONS_POSITION | OPTIONS_RUN | OPTIONS_COMMON, 0,
      command_bench},

@@ -15,7 +15,7 @@
 
 /* WHOLE and REAL have a range and are an int64_t and a double; INTEGER is WHOLE in an int, NUMBER
  * a float that is checked elsewhere. */
-enum kind { FLAG, INTEGER, WHOLE, NUMBER, REAL, TEXT, FORMAT, SCALING, SIZE, SEED, STOP };
+enum kind { FLAG, INTEGER, WHOLE, NUMBER, REAL, TEXT, FORMAT, SCALING, SIZE, SEED, STOP, LIST };
 
 /* One row per option; `target` is where its value goes in struct options. */
 struct row {
@@ -34,11 +34,35 @@ struct row {
 static const struct row rows[] = {
     {"model", 'm', OPTIONS_MODEL, TEXT, AT(model), 0, 0, "FILE",
      "model (default: the one that ships)"},
-    {"tokenizer", 0, OPTIONS_MODEL, TEXT, AT(tokenizer), 0, 0, "FILE",
+    {"model", 'm', OPTIONS_PERPLEXITY, LIST, AT(models), 0, 0, "FILE",
+     "model (default: the one that ships); may be repeated"},
+    {"tokenizer", 0, OPTIONS_MODEL | OPTIONS_PERPLEXITY, TEXT, AT(tokenizer), 0, 0, "FILE",
      "tokenizer, where the model has none"},
     {"prompt", 'p', OPTIONS_TEXT, TEXT, AT(prompt), 0, 0, "TEXT", "the text"},
     {"file", 'f', OPTIONS_TEXT, TEXT, AT(file), 0, 0, "FILE",
      "read the text from FILE (default: standard input)"},
+    {"file", 'f', OPTIONS_PERPLEXITY, LIST, AT(files), 0, 0, "FILE",
+     "text to score (default: standard input); may be repeated"},
+    {"mode", 0, OPTIONS_PERPLEXITY, TEXT, AT(mode), 0, 0, "MODE",
+     "chunked: independent segments (default); sliding: windows, of which\n"
+     "only the new tokens count; positions: by place in the segment;\n"
+     "streaming: each file in one pass, under --context"},
+    {"lengths", 0, OPTIONS_PERPLEXITY, TEXT, AT(lengths), 0, 0, "L,L,...",
+     "tokens of a segment or window (256,512,...,16384)"},
+    {"stride", 0, OPTIONS_PERPLEXITY, WHOLE, AT(stride), 1, 1 << 24, "N",
+     "by how many tokens a window advances (half its length)"},
+    {"tokens", 'n', OPTIONS_PERPLEXITY, WHOLE, AT(score_tokens), 0, 1e15, "N",
+     "tokens of each file at most, from its start; 0: all (32768)"},
+    {"bins", 0, OPTIONS_PERPLEXITY, TEXT, AT(bins), 0, 0, "BINS",
+     "of positions: octaves (default: two bins each), or tokens of a bin"},
+    {"like", 0, OPTIONS_PERPLEXITY, TEXT, AT(like), 0, 0, "TOOL",
+     "llama.cpp: its definition, the second half of every chunk, whole files"},
+    {"seed", 0, OPTIONS_PERPLEXITY, SEED, AT(score_seed), 0, 0, "N",
+     "of the error bars (1)"},
+    {"csv", 0, OPTIONS_PERPLEXITY, TEXT, AT(csv), 0, 0, "FILE",
+     "append results; the same command again goes on where it ended"},
+    {"plot", 0, OPTIONS_PERPLEXITY, TEXT, AT(plot), 0, 0, "FILE.svg",
+     "write a picture; -: draw on standard output"},
     {"tokens", 'n', OPTIONS_SAMPLING, WHOLE, AT(n_tokens), 0, 1e15, "N",
      "tokens at most; 0: to the end (default)"},
     {"temperature", 0, OPTIONS_SAMPLING, NUMBER, AT(sampler.temperature), 0, 0, "T",
@@ -190,6 +214,15 @@ static int add_stop(struct options *options, const char *text, struct error *err
     return 0;
 }
 
+static int add_listed(const struct row *row, const char *text, struct option_list *list,
+                      struct error *err)
+{
+    if (list->n == MAX_LISTED)
+        return error_set(err, "--%s: given more than %d times", row->name, MAX_LISTED);
+    list->items[list->n++] = text;
+    return 0;
+}
+
 static int take(struct options *options, const struct row *row, const char *text, struct error *err)
 {
     void *target = (char *)options + row->target;
@@ -226,6 +259,8 @@ static int take(struct options *options, const struct row *row, const char *text
         return parse_seed(row, text, target, err);
     case STOP:
         return add_stop(options, text, err);
+    case LIST:
+        return add_listed(row, text, target, err);
     }
     return 0;
 }
@@ -248,6 +283,8 @@ int options_parse(struct options *options, int argc, char **argv, unsigned group
         .bench_prompt = 512,
         .bench_generate = 64,
         .repetitions = 3,
+        .score_tokens = -1,
+        .score_seed = 1,
     };
     options->sampler.seed = seed_from_clock();
     struct option longs[N_ROWS + 1] = {{0}};

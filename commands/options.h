@@ -11,7 +11,13 @@
 #include "model/position/rope_scaling.h"
 #include "model/sampler.h"
 
-enum { MAX_STOPS = 16, MAX_ARGUMENTS = 3 };
+enum { MAX_STOPS = 16, MAX_ARGUMENTS = 3, MAX_LISTED = 64 };
+
+/* The arguments of an option that may be given several times. */
+struct option_list {
+    const char *items[MAX_LISTED];
+    int n;
+};
 
 struct options {
     const char *model;     /* NULL: the one that ships */
@@ -36,6 +42,17 @@ struct options {
     int bench_depth;    /* bench: tokens in the cache before either */
     int repetitions;    /* bench */
     int64_t at;         /* info: what the query here sees; -1: not asked */
+    struct option_list models; /* perplexity: -m; none: the one that ships */
+    struct option_list files;  /* perplexity: -f; none: standard input */
+    const char *lengths;       /* perplexity: "256,512", or NULL */
+    const char *mode;          /* perplexity, or NULL: chunked */
+    int64_t stride;            /* perplexity: of windows; 0: half a length */
+    int64_t score_tokens;      /* perplexity: of each file at most; 0: all; -1: not given */
+    const char *bins;          /* perplexity: of positions, or NULL: by octaves */
+    const char *like;          /* perplexity: whose definition; NULL: our own */
+    uint64_t score_seed;       /* perplexity: of the error bars */
+    const char *csv;           /* perplexity: appended and gone on from; or NULL */
+    const char *plot;          /* perplexity: picture to write; or NULL */
     bool json;
     bool quiet;
     bool verbose;
@@ -56,6 +73,7 @@ enum option_group {
     OPTIONS_BENCH = 1 << 7,
     OPTIONS_POSITION = 1 << 8, /* context policy, rope scaling, cache type */
     OPTIONS_INFO = 1 << 9,
+    OPTIONS_PERPLEXITY = 1 << 10,
 };
 
 /* Fills options with the defaults and then from argv[1..argc-1]; argv[0] is the command's name.

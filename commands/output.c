@@ -54,7 +54,7 @@ double output_now(void)
     return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
-static void clear_progress(struct output *output)
+void output_clear(struct output *output)
 {
     if (output->progress)
         fprintf(stderr, "\r\033[K");
@@ -65,7 +65,7 @@ void output_note(struct output *output, const char *format, ...)
 {
     if (!output->notes)
         return;
-    clear_progress(output);
+    output_clear(output);
     va_list args;
     va_start(args, format);
     vfprintf(stderr, format, args);
@@ -79,7 +79,7 @@ void output_progress(struct output *output, const char *what, int64_t done, int6
     if (output->started == 0)
         output->started = now;
     if (done >= total) {
-        clear_progress(output);
+        output_clear(output);
         output->started = 0;
         return;
     }
@@ -90,4 +90,25 @@ void output_progress(struct output *output, const char *what, int64_t done, int6
     fprintf(stderr, "\r\033[K%s: %lld of %lld, %.0f s left", what, (long long)done,
             (long long)total, left);
     output->progress = true;
+}
+
+void output_share(struct output *output, const char *what, double share, double seconds_left)
+{
+    if (!output->terminal)
+        return;
+    fprintf(stderr, "\r\033[K%s: %.0f %%, %s left", what, 100 * share,
+            output_duration(seconds_left).text);
+    output->progress = true;
+}
+
+struct size_text output_duration(double seconds)
+{
+    struct size_text text;
+    if (seconds < 99.5)
+        snprintf(text.text, sizeof text.text, "%.0f s", seconds);
+    else if (seconds < 99.5 * 60)
+        snprintf(text.text, sizeof text.text, "%.0f min", seconds / 60);
+    else
+        snprintf(text.text, sizeof text.text, "%.1f h", seconds / 3600);
+    return text;
 }

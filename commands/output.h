@@ -42,5 +42,11 @@ void output_note(struct output *output, const char *format, ...)
 /* Draws "what: done of total, seconds left" on a terminal once it is worth it; done = total takes
  * it away. */
 void output_progress(struct output *output, const char *what, int64_t done, int64_t total);
+/* Draws "what: 40 %, 12 s left" on a terminal. */
+void output_share(struct output *output, const char *what, double share, double seconds_left);
+/* Takes a line of progress away. */
+void output_clear(struct output *output);
+/* "40 s", "12 min", "3.5 h": how long something takes. */
+struct size_text output_duration(double seconds);
 
 #endif

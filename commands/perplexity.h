@@ -1,0 +1,222 @@
+/* perplexity: what the files of the command share. docs/perplexity.md defines the modes.
+ *
+ * A plan is what the options ask for. A subject is one model with the texts in its tokens. A point
+ * is one measurement: a subject at one length, as stretches of text that are fed from an empty
+ * cache. The scored tokens of a stretch are cut into pieces; what is kept of a measurement is the
+ * loss of every piece, from which rows of results and their error bars are made. */
+#ifndef LONGHAND_COMMANDS_PERPLEXITY_H
+#define LONGHAND_COMMANDS_PERPLEXITY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "commands/engine.h"
+#include "commands/options.h"
+#include "commands/output.h"
+#include "commands/plot.h"
+#include "model/score.h"
+
+enum mode { MODE_CHUNKED, MODE_SLIDING, MODE_STREAMING, MODE_POSITIONS };
+extern const char *const mode_names[];
+
+enum { MAX_LENGTHS = 64, PIECE_TOKENS = 256 };
+
+struct plan {
+    enum mode mode;
+    bool like_llama_cpp;
+    int64_t lengths[MAX_LENGTHS]; /* rising */
+    int n_lengths;
+    bool lengths_given;
+    int64_t stride;    /* 0: half a length */
+    int64_t tokens;    /* of a file at most; 0: all */
+    int64_t bin_width; /* of places; 0: two bins an octave */
+    uint64_t seed;
+};
+
+/* Fails on wrong usage only. */
+int plan_make(struct plan *plan, const struct options *options, struct error *err);
+
+/* A file's bytes. */
+struct source {
+    const char *name;
+    char *text;
+    size_t length;
+};
+
+/* A file in a model's tokens: prediction i is that of ids[i + 1] after ids[..i]. */
+struct tokens {
+    int32_t *ids;   /* (n + 1) BOS first where the tokenizer adds it */
+    int64_t *bytes; /* (n + 1) of the file before what prediction i predicts */
+    int64_t n;      /* predictions */
+};
+
+struct stretch {
+    int file;
+    int64_t begin; /* the first prediction */
+    int64_t n;     /* tokens fed = predictions */
+    int64_t from;  /* the first of them that is scored */
+    int64_t first_piece;
+    bool done;
+};
+
+/* Consecutive scored tokens of one stretch and one bin, at most PIECE_TOKENS. */
+struct piece {
+    int file;
+    int bin;
+    int64_t n;
+    int64_t bytes;
+    double loss; /* their sum */
+};
+
+/* Predictions after `first` to `last` tokens of the stretch. */
+struct bin {
+    int64_t first;
+    int64_t last;
+};
+
+struct point {
+    int64_t length;
+    int64_t stride;
+    struct stretch *stretches;
+    int64_t n_stretches;
+    struct piece *pieces;
+    int64_t n_pieces;
+    struct bin *bins;
+    int n_bins;
+    uint64_t key;
+    /* Measured: */
+    double seconds;
+    int64_t n_fed;
+    int64_t n_nonfinite;
+    double cache_bytes; /* the most that the cache held */
+};
+
+struct subject {
+    struct engine engine;
+    struct options options; /* with this model's name in `model` */
+    char name[PRINTABLE_BYTES + 4];
+    char positions[2 * POSITION_NAME_BYTES]; /* its schemes, described */
+    struct tokens *tokens; /* (n_sources) */
+    int n_sources;
+    uint64_t identity; /* of the model's bytes and of all that its numbers depend on */
+    struct point *points;
+    int n_points;
+};
+
+/* Opens the model, reads the sources in its tokens. */
+int subject_open(struct subject *subject, const struct plan *plan, const struct options *options,
+                 const char *model, const struct source *sources, int n_sources, struct error *err);
+void subject_close(struct subject *subject); /* accepts a zeroed or half-open struct */
+
+/* Lays a length out on the subject's texts. One that no text fills is an error. */
+int point_lay(struct point *point, const struct subject *subject, const struct plan *plan,
+              const struct source *sources, int64_t length, struct error *err);
+void point_free(struct point *point); /* accepts a zeroed struct */
+
+/* The file that results are appended to, and beside it ("FILE.parts") the losses of all pieces,
+ * from which an interrupted run goes on. Zeroed: there is none. */
+struct record {
+    const char *path;
+    char parts_path[4096];
+    int csv;
+    int parts;
+    char *old_parts; /* what was there at the start, NUL-terminated */
+    bool open;
+    bool failed;   /* something could not be written */
+    double synced; /* when parts last reached the disk */
+};
+
+int record_open(struct record *record, const char *path, struct error *err);
+int record_close(struct record *record, struct error *err); /* accepts a zeroed struct */
+/* Fills in what earlier runs have measured of the point; returns how many stretches. */
+int64_t record_restore(const struct record *record, struct point *point);
+/* `measured` holds what this one stretch took. */
+struct effort {
+    double seconds;
+    int64_t n_fed;
+    int64_t n_nonfinite;
+    double cache_bytes;
+};
+int record_stretch(struct record *record, const struct point *point, int64_t stretch,
+                   const struct effort *effort, struct error *err);
+/* Appends the lines of a point's rows, unless they are there. */
+struct row;
+int record_rows(struct record *record, const struct subject *subject, const struct plan *plan,
+                const struct point *point, const struct row *rows, int n_rows, struct error *err);
+
+/* Measures the stretches of a point that are not done. `on_progress` gets the share of the point
+ * that is done (0 to 1) and stops the measurement by returning false. */
+typedef bool measure_progress(void *context, double share);
+int measure_point(struct subject *subject, struct point *point, struct record *record,
+                  measure_progress *on_progress, void *context, struct error *err);
+/* What is left to measure of a point, in tokens of a short text: what attention costs grows with
+ * the keys that are seen. */
+double point_cost(const struct point *point, const struct subject *subject);
+/* Tokens a second of a short text, for estimates. */
+int measure_speed(const struct subject *subject, double *speed, struct error *err);
+
+/* A result: the mean over a bin, or over all. */
+struct row {
+    int64_t first; /* tokens seen before the prediction, first to last */
+    int64_t last;
+    bool whole; /* all bins */
+    int64_t tokens;
+    double loss;  /* mean, in nats */
+    double low;   /* the interval that holds 95 % of the resampled means; NaN: fewer than 2 pieces */
+    double high;
+    double bits_per_byte;
+};
+
+/* Rows of a finished point: one a bin and, where there are several, one over all. Free them. */
+int rows_make(const struct point *point, uint64_t seed, struct row **rows, int *n_rows,
+              struct error *err);
+/* Mean loss over one file of the point; *tokens gets how many. */
+double rows_file_loss(const struct point *point, int file, int64_t *tokens);
+
+/* The curves of all points. */
+struct picture {
+    FILE *file; /* of --plot; NULL: none */
+    struct plot plot;
+    const struct subject *subject; /* whose curve is the last */
+};
+/* Finds out whether --plot can be written. */
+int picture_open(struct picture *picture, const struct options *options, struct error *err);
+void picture_close(struct picture *picture); /* accepts a zeroed struct */
+int picture_add(struct picture *picture, const struct subject *subject, const struct point *point,
+                const struct row *rows, int n_rows, struct error *err);
+/* Writes it where it is wanted and holds a curve. */
+int picture_write(struct picture *picture, const struct options *options, const struct plan *plan,
+                  struct error *err);
+
+struct sweep {
+    const struct options *options;
+    struct plan plan;
+    struct output output;
+    struct source *sources;
+    int n_sources;
+    struct subject *subjects;
+    int n_subjects;
+    struct record record;
+    struct picture picture;
+    bool table;       /* its head is written */
+    double started;   /* seconds */
+    double cost;      /* of all that was left to measure at the start */
+    double cost_done; /* of finished points */
+    double current_cost;
+    const struct point *current;
+    const char *current_name;
+    int n_failed;
+    struct error failure; /* the first */
+};
+
+/* Writes a point's results, as table or JSON. */
+int report_head(const struct sweep *sweep, struct error *err);
+int report_point(const struct sweep *sweep, const struct subject *subject, const struct point *point,
+                 const struct row *rows, int n_rows, struct error *err);
+int report_failure(const struct sweep *sweep, const char *model, int64_t length,
+                   const struct error *failure, struct error *err);
+
+#endif
