@@ -1,7 +1,10 @@
+#!/usr/bin/env python3
 """Documents made up by a seeded generator, of which it is known what is true in them: what a small model can learn, and
 be asked, at any length.
 
     document = make(kind, random.Random(seed), size, prose)      size in characters, prose: sentences to hide things in
+    document = make_tokens(kind, seed, n, count, prose)          n tokens at most, as count(text) counts them
+    scripts/documents.py KIND SEED SIZE                          prints it as JSON
 
     passkey   a key somewhere in a filler, and the question for it (the wording of Mohtashami & Jaggi 2023, and others)
     log       events in order of time, and questions about them
@@ -13,7 +16,10 @@ the same document. Names and things are of few kinds and combine freely, so othe
 TRAINING_SEEDS are for training, all others are for tests.
 """
 
+import argparse
 import dataclasses
+import json
+import random
 
 KINDS = ("passkey", "log", "report", "dialogue")
 TRAINING_SEEDS = range(10**9, 2 * 10**9)
@@ -393,17 +399,16 @@ def small_talk(rng, size):
         turns += zip(("user", "assistant"), rng.choice(GREETINGS))
     known = remembered(rng)
     told = known[: rng.randint(0, 3)]
-    between = [rng.choice(TALK) if rng.random() < 0.6 else exercise(rng) for _ in range(1 + max(0, size) // 80)]
-    said = [((text, answer), None) for text, answer, _, _ in told] + [(pair, None) for pair in between]
+    facts = [(text, answer) for text, answer, _, _ in told]
+    said = facts + [rng.choice(TALK) if rng.random() < 0.6 else exercise(rng) for _ in range(1 + max(0, size) // 80)]
     rng.shuffle(said)
     length = 0
+    for text, answer in said:
+        if length <= size or (text, answer) in facts:
+            answer = answer or capital(text.split(": ", 1)[1])
+            turns += [("user", text), ("assistant", answer)]
+            length += len(text) + len(answer) + 20
     asked = [(question, answer) for _, _, question, answer in told]
-    for (text, answer), _ in said:
-        if length > size and (text, answer) not in [t[:2] for t in told]:
-            continue
-        answer = answer or capital(text.split(": ", 1)[1])
-        turns += [("user", text), ("assistant", answer)]
-        length += len(text) + len(answer) + 20
     rng.shuffle(asked)
     for question, answer in asked:
         turns += [("user", question), ("assistant", answer)]
@@ -427,3 +432,26 @@ MAKERS = {"passkey": passkey, "log": log, "report": report, "dialogue": dialogue
 
 def make(kind, rng, size, prose=()):
     return MAKERS[kind](rng, size, prose)
+
+
+def make_tokens(kind, seed, n_tokens, count, prose=()):
+    """The longest document found of this seed with at most so many tokens, or its shortest."""
+    low, high = 0, 8 * n_tokens  # characters
+    while high - low > 20:
+        size = (low + high) // 2
+        fits = count(make(kind, random.Random(seed), size, prose).text) <= n_tokens
+        low, high = (size, high) if fits else (low, size)
+    return make(kind, random.Random(seed), low, prose)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", choices=KINDS)
+    parser.add_argument("seed", type=int, help=f"those from {TRAINING_SEEDS.start} on are for training")
+    parser.add_argument("size", type=int, help="characters")
+    options = parser.parse_args()
+    print(json.dumps(dataclasses.asdict(make(options.kind, random.Random(options.seed), options.size))))
+
+
+if __name__ == "__main__":
+    main()
