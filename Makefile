@@ -53,7 +53,7 @@ TEST_WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
 .PHONY: all demo check check-native check-aarch64 asan ubsan fuzz run-fuzzers bench format lint \
-        endurance install uninstall clean help FORCE $(FUZZERS:%=%.run)
+        endurance quality install uninstall clean help FORCE $(FUZZERS:%=%.run)
 .SECONDARY:
 
 all: $(PROGRAM) ## build ./longhand (the default)
@@ -149,6 +149,23 @@ endurance: $(BUILD)/endurance ## generate and score ENDURANCE_TOKENS (1000000) w
 	$< $(STORIES) $$tokens $$tokens --csv $(ENDURANCE_CSV) || broken=1; \
 	$< models/longhand.gguf $$tokens $$tokens --csv $(ENDURANCE_CSV) || broken=1; \
 	exit $$broken
+
+quality: all ## perplexity of every format by every instruction set, beside scalar float32
+	scripts/quality.py
+
+# Training takes hours and goes on where it ended: as many steps as there is time for, then a decay.
+PYTHON := $(or $(wildcard .venv/bin/python),python3)
+NOVELS := $(or $(LONGHAND_SHARED),../shared)/data/novels
+FAMILY ?= $(BUILD)/family
+FAMILY_STEPS ?= 5000
+FAMILY_DECAY ?= 1000
+TRAIN_FAMILY = $(PYTHON) scripts/train_family.py $(FAMILY)/corpus $(FAMILY)
+$(FAMILY)/corpus/train.npz:
+	$(PYTHON) scripts/corpus.py $(NOVELS)/train $(NOVELS)/valid $(@D)
+family: $(FAMILY)/corpus/train.npz ## train models that differ in their position scheme alone, for FAMILY_STEPS (5000)
+	$(TRAIN_FAMILY) --steps $(FAMILY_STEPS)
+export: $(FAMILY)/corpus/train.npz ## finish the family with FAMILY_DECAY (1000) steps, into models/
+	$(TRAIN_FAMILY) --decay $(FAMILY_DECAY) --export models
 
 bench: all ## measure prompt and generation speed of the model that ships
 	./longhand bench

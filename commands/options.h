@@ -34,29 +34,29 @@ struct options {
     struct sampler_options sampler;
     const char *stops[MAX_STOPS];
     int n_stops;
-    const char *system;         /* chat: the system message, or NULL */
-    bool decode;                /* tokenize: ids to text */
-    bool parse_special;         /* tokenize: "</s>" in the text is the control token */
-    int bench_prompt;           /* bench: tokens of the prompt test */
-    int bench_generate;         /* bench: tokens of the generation test */
-    int bench_depth;            /* bench: tokens in the cache before either */
-    int repetitions;            /* bench */
-    int64_t at;                 /* info: what the query here sees; -1: not asked */
-    struct option_list models;  /* perplexity: -m; none: the one that ships */
-    struct option_list files;   /* perplexity: -f; none: standard input */
-    const char *lengths;        /* perplexity: "256,512", or NULL */
-    const char *mode;           /* perplexity, or NULL: chunked */
-    int64_t stride;             /* perplexity: of windows; 0: half a length */
-    int64_t score_tokens;       /* perplexity: of each file at most; 0: all; -1: not given */
-    const char *bins;           /* perplexity: of positions, or NULL: by octaves */
-    const char *like;           /* perplexity: whose definition; NULL: our own */
-    uint64_t score_seed;        /* perplexity: of the error bars */
-    const char *csv;            /* perplexity: appended and gone on from; or NULL */
-    const char *plot;           /* perplexity: picture to write; or NULL */
-    const char *depths;         /* passkey: "0,50,100", or NULL */
-    int keys;                   /* passkey: of a cell */
-    const char *wording;        /* passkey, or NULL: llama.cpp's */
-    const char *passkey_prompt; /* passkey: a file with a wording, or NULL */
+    const char *system;        /* chat: the system message, or NULL */
+    bool decode;               /* tokenize: ids to text */
+    bool parse_special;        /* tokenize: "</s>" in the text is the control token */
+    int bench_prompt;          /* bench: tokens of the prompt test */
+    int bench_generate;        /* bench: tokens of the generation test */
+    int bench_depth;           /* bench: tokens in the cache before either */
+    int repetitions;           /* bench */
+    int64_t at;                /* info: what the query here sees; -1: not asked */
+    struct option_list models; /* perplexity: -m; none: the one that ships */
+    struct option_list files;  /* perplexity: -f; none: standard input */
+    const char *lengths;       /* perplexity: "256,512", or NULL */
+    const char *mode;          /* perplexity, or NULL: chunked */
+    int64_t stride;            /* perplexity: of windows; 0: half a length */
+    int64_t score_tokens;      /* perplexity: of each file at most; 0: all; -1: not given */
+    const char *bins;          /* perplexity: of positions, or NULL: by octaves */
+    const char *like;          /* perplexity: whose definition; NULL: our own */
+    uint64_t score_seed;       /* perplexity: of the error bars */
+    const char *csv;           /* perplexity: appended and gone on from; or NULL */
+    const char *plot;          /* perplexity: picture to write; or NULL */
+    const char *depths;        /* passkey: "0,50,100", or NULL */
+    int keys;                  /* passkey: of a cell */
+    const char *wording;       /* passkey, or NULL: llama.cpp's */
+    const char *key_prompt;    /* passkey: a file with a wording, or NULL */
     bool json;
     bool quiet;
     bool verbose;

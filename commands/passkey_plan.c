@@ -50,7 +50,7 @@ int passkey_plan_make(struct passkey_plan *plan, const struct options *options, 
                          "--depths: \"%s\" found, expected 1 to %d rising numbers of percent, 0 to "
                          "100, with commas between them",
                          text, PASSKEY_MAX_DEPTHS);
-    if (options->wording && options->passkey_prompt)
+    if (options->wording && options->key_prompt)
         return error_set(err, "--wording and --prompt exclude each other");
     return 0;
 }

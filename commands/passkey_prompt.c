@@ -122,12 +122,12 @@ int wording_open(struct wording *wording, const struct options *options, struct 
     size_t length;
     if (choose_wording(wording, options->wording ? options->wording : wordings[0].name, err))
         return -1;
-    if (options->passkey_prompt) {
-        struct options read = {.file = options->passkey_prompt};
+    if (options->key_prompt) {
+        struct options read = {.file = options->key_prompt};
         if (engine_read_text(&read, &wording->prompt_file, &length, err) ||
             split_prompt(wording, read.file, (struct text){wording->prompt_file, length}, err))
             return -1;
-        wording->name = options->passkey_prompt;
+        wording->name = options->key_prompt;
     }
     if (options->file) {
         struct options read = {.file = options->file};

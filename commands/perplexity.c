@@ -10,7 +10,7 @@
 #include "base/size.h"
 #include "commands/commands.h"
 #include "commands/interrupt.h"
-#include "commands/perplexity.h"
+#include "commands/perplexity_sweep.h"
 
 static int read_sources(struct sweep *sweep, struct error *err)
 {
@@ -31,13 +31,24 @@ static int read_sources(struct sweep *sweep, struct error *err)
     return 0;
 }
 
+static int begin_table(struct sweep *sweep, struct error *err)
+{
+    output_clear(&sweep->output);
+    if (sweep->table)
+        return 0;
+    sweep->table = true;
+    return report_head(sweep, err);
+}
+
 /* Says that a measurement failed, unless it is the only one: then the end of the command does. */
 static int note_failure(struct sweep *sweep, const char *model, int64_t length, bool only,
                         const struct error *failure, struct error *err)
 {
     if (sweep->n_failed++ == 0)
         sweep->failure = *failure;
-    return only && !sweep->options->json ? 0 : report_failure(sweep, model, length, failure, err);
+    if (only && !sweep->options->json)
+        return 0;
+    return begin_table(sweep, err) || report_failure(sweep, model, length, failure, err) ? -1 : 0;
 }
 
 /* A model that cannot be opened is left out; the others go on. */
@@ -48,25 +59,58 @@ static int open_subjects(struct sweep *sweep, struct error *err)
     sweep->subjects = calloc((size_t)n, sizeof *sweep->subjects);
     if (!sweep->subjects)
         return error_memory(err, "models", (size_t)n * sizeof *sweep->subjects);
-    bool misused = false;
     for (int i = 0; i < n; i++) {
         const char *model = models->n > 0 ? models->items[i] : NULL;
         struct subject *subject = &sweep->subjects[sweep->n_subjects];
         struct error failure;
-        if (subject_open(subject, &sweep->plan, sweep->options, model, sweep->sources, sweep->n_sources,
-                         &failure) == 0) {
+        if (subject_open(subject, &sweep->plan, sweep->options, model, sweep->sources,
+                         sweep->n_sources, &failure) == 0) {
             sweep->n_subjects++;
             continue;
         }
-        misused = misused || subject->engine.misused;
+        bool misused = subject->engine.misused && sweep->n_subjects == 0;
         subject_close(subject);
+        if (misused) { /* a wrong notation is wrong for all of them */
+            *err = failure;
+            return EXIT_USAGE;
+        }
         if (note_failure(sweep, model ? model : "", 0, n == 1, &failure, err))
             return -1;
     }
-    if (sweep->n_subjects > 0 || !misused)
-        return 0;
-    *err = sweep->failure;
-    return EXIT_USAGE;
+    return 0;
+}
+
+/* Text that is not scored is said to be. */
+static void note_texts(struct sweep *sweep, const struct subject *subject)
+{
+    for (int i = 0; i < subject->n_sources; i++)
+        if (subject->tokens[i].n < subject->tokens[i].whole)
+            output_note(&sweep->output, "%s: the first %lld of %lld tokens (--tokens)",
+                        sweep->sources[i].name, (long long)subject->tokens[i].n,
+                        (long long)subject->tokens[i].whole);
+    const struct plan *plan = &sweep->plan;
+    bool many = plan->mode == MODE_CHUNKED || plan->mode == MODE_SLIDING;
+    if (many && subject->n_points < plan->n_lengths)
+        output_note(&sweep->output, "%s: no text for lengths over %lld", subject->name,
+                    (long long)subject->points[subject->n_points - 1].length);
+}
+
+static void note_point(struct sweep *sweep, const struct subject *subject,
+                       const struct point *point, int64_t restored)
+{
+    int64_t k = 0;
+    for (int i = 0; i < subject->n_sources; i++) {
+        int64_t begin = k;
+        while (k < point->n_stretches && point->stretches[k].file == i)
+            k++;
+        if (k == begin)
+            output_note(&sweep->output, "%s at %lld: %s is too short", subject->name,
+                        (long long)point->length, sweep->sources[i].name);
+    }
+    if (restored > 0)
+        output_note(&sweep->output, "%s at %lld: %lld of %lld segments are in %s", subject->name,
+                    (long long)point->length, (long long)restored, (long long)point->n_stretches,
+                    sweep->record.parts_path);
 }
 
 /* Lays out all points, and takes from the record what is there. */
@@ -77,6 +121,8 @@ static int lay_points(struct sweep *sweep, struct error *err)
         n += sweep->subjects[i].n_points;
     for (int i = 0; i < sweep->n_subjects; i++) {
         struct subject *subject = &sweep->subjects[i];
+        if (i == 0)
+            note_texts(sweep, subject);
         for (int k = 0; k < subject->n_points; k++) {
             struct point *point = &subject->points[k];
             int64_t length = point->length;
@@ -87,11 +133,7 @@ static int lay_points(struct sweep *sweep, struct error *err)
                     return -1;
                 continue;
             }
-            int64_t restored = record_restore(&sweep->record, point);
-            if (restored > 0)
-                output_note(&sweep->output, "%s at %lld: %lld of %lld segments are in %s",
-                            subject->name, (long long)point->length, (long long)restored,
-                            (long long)point->n_stretches, sweep->record.parts_path);
+            note_point(sweep, subject, point, record_restore(&sweep->record, point));
             sweep->cost += point_cost(point, subject);
         }
     }
@@ -115,31 +157,36 @@ static bool on_progress(void *context, double share)
     char what[160];
     double done = (sweep->cost_done + share * sweep->current_cost) / sweep->cost;
     double passed = output_now() - sweep->started;
-    snprintf(what, sizeof what, "%s at %lld", sweep->current_name, (long long)sweep->current->length);
+    snprintf(what, sizeof what, "%s at %lld", sweep->current_name,
+             (long long)sweep->current->length);
     if (done < 1 && passed > 0.2)
         output_share(&sweep->output, what, done, passed * (1 - done) / done);
     return !interrupt_seen();
 }
 
-static int finish_point(struct sweep *sweep, const struct subject *subject, const struct point *point,
-                        struct error *err)
+static int keep_stretch(void *context, const struct point *point, int64_t stretch,
+                        const struct effort *effort, struct error *err)
+{
+    struct sweep *sweep = context;
+    sweep->record.failed = record_stretch(&sweep->record, point, stretch, effort, err) != 0;
+    return sweep->record.failed ? -1 : 0;
+}
+
+static int finish_point(struct sweep *sweep, const struct subject *subject,
+                        const struct point *point, struct error *err)
 {
     struct row *rows;
     int n_rows;
     if (rows_make(point, sweep->plan.seed, &rows, &n_rows, err))
         return -1;
-    output_clear(&sweep->output);
-    int result = 0;
-    if (!sweep->table) {
-        sweep->table = true;
-        result = report_head(sweep, err);
-    }
+    int result = begin_table(sweep, err);
     if (result == 0)
-        result = report_point(sweep, subject, point, rows, n_rows, err) ||
-                         record_rows(&sweep->record, subject, &sweep->plan, point, rows, n_rows, err) ||
-                         picture_add(&sweep->picture, subject, point, rows, n_rows, err)
-                     ? -1
-                     : 0;
+        result =
+            report_point(sweep, subject, point, rows, n_rows, err) ||
+                    record_rows(&sweep->record, subject, &sweep->plan, point, rows, n_rows, err) ||
+                    picture_add(&sweep->picture, subject, point, rows, n_rows, err)
+                ? -1
+                : 0;
     free(rows);
     return result;
 }
@@ -153,7 +200,7 @@ static int run_point(struct sweep *sweep, struct subject *subject, struct point 
     sweep->current = point;
     sweep->current_name = subject->name;
     sweep->current_cost = point_cost(point, subject);
-    int result = measure_point(subject, point, &sweep->record, on_progress, sweep, &failure);
+    int result = measure_point(subject, point, on_progress, keep_stretch, sweep, &failure);
     sweep->cost_done += sweep->current_cost;
     if (sweep->record.failed) {
         *err = failure;
@@ -161,7 +208,6 @@ static int run_point(struct sweep *sweep, struct subject *subject, struct point 
     }
     if (result) {
         bool only = sweep->n_subjects == 1 && subject->n_points == 1;
-        output_clear(&sweep->output);
         return note_failure(sweep, subject->name, point->length, only, &failure, err);
     }
     return interrupt_seen() ? 0 : finish_point(sweep, subject, point, err);
@@ -180,15 +226,26 @@ static int run_points(struct sweep *sweep, struct error *err)
     return 0;
 }
 
+/* The training length that all models share, for the picture. */
+static int common_train_length(const struct sweep *sweep)
+{
+    int length = sweep->n_subjects > 0 ? sweep->subjects[0].engine.train_length : 0;
+    for (int i = 1; i < sweep->n_subjects; i++)
+        if (sweep->subjects[i].engine.train_length != length)
+            return 0;
+    return length;
+}
+
 /* Ends in an exit code: all that was asked for, or not. */
 static int finish(struct sweep *sweep, struct error *err)
 {
-    if (picture_write(&sweep->picture, sweep->options, &sweep->plan, err))
+    if (sweep->picture.plot.n_series > 0 &&
+        picture_write(&sweep->picture, sweep->options, &sweep->plan, err))
         return -1;
     if (interrupt_seen()) {
         output_note(&sweep->output, sweep->record.open
-                                      ? "interrupted; the same command goes on from here"
-                                      : "interrupted; what was measured of this length is lost");
+                                        ? "interrupted; the same command goes on from here"
+                                        : "interrupted; what was measured of this length is lost");
         return EXIT_INTERRUPTED;
     }
     if (sweep->n_failed == 0)
@@ -208,9 +265,13 @@ static int run_all(struct sweep *sweep, struct error *err)
                      : open_subjects(sweep, err);
     if (result == 0)
         result = lay_points(sweep, err) || estimate(sweep, err) || run_points(sweep, err) ? -1 : 0;
-    if (result)
-        return result;
-    return finish(sweep, err);
+    struct error ignored;
+    sweep->picture.plot.mark = common_train_length(sweep);
+    if (result == 0)
+        return finish(sweep, err);
+    if (sweep->picture.plot.n_series > 0)
+        picture_write(&sweep->picture, o, &sweep->plan, &ignored);
+    return result;
 }
 
 int command_perplexity(const struct options *options, struct error *err)

@@ -9,14 +9,12 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 
 #include "base/error.h"
 #include "base/text.h"
 #include "commands/engine.h"
 #include "commands/options.h"
 #include "commands/output.h"
-#include "commands/plot.h"
 #include "model/score.h"
 
 enum mode { MODE_CHUNKED, MODE_SLIDING, MODE_STREAMING, MODE_POSITIONS };
@@ -51,6 +49,7 @@ struct tokens {
     int32_t *ids;   /* (n + 1) BOS first where the tokenizer adds it */
     int64_t *bytes; /* (n + 1) of the file before what prediction i predicts */
     int64_t n;      /* predictions */
+    int64_t whole;  /* predictions that all of the file gives */
 };
 
 struct stretch {
@@ -99,7 +98,7 @@ struct subject {
     struct options options; /* with this model's name in `model` */
     char name[PRINTABLE_BYTES + 4];
     char positions[2 * POSITION_NAME_BYTES]; /* its schemes, described */
-    struct tokens *tokens; /* (n_sources) */
+    struct tokens *tokens;                   /* (n_sources) */
     int n_sources;
     uint64_t identity; /* of the model's bytes and of all that its numbers depend on */
     struct point *points;
@@ -116,42 +115,22 @@ int point_lay(struct point *point, const struct subject *subject, const struct p
               const struct source *sources, int64_t length, struct error *err);
 void point_free(struct point *point); /* accepts a zeroed struct */
 
-/* The file that results are appended to, and beside it ("FILE.parts") the losses of all pieces,
- * from which an interrupted run goes on. Zeroed: there is none. */
-struct record {
-    const char *path;
-    char parts_path[4096];
-    int csv;
-    int parts;
-    char *old_parts; /* what was there at the start, NUL-terminated */
-    bool open;
-    bool failed;   /* something could not be written */
-    double synced; /* when parts last reached the disk */
-};
-
-int record_open(struct record *record, const char *path, struct error *err);
-int record_close(struct record *record, struct error *err); /* accepts a zeroed struct */
-/* Fills in what earlier runs have measured of the point; returns how many stretches. */
-int64_t record_restore(const struct record *record, struct point *point);
-/* `measured` holds what this one stretch took. */
+/* What one stretch took. */
 struct effort {
     double seconds;
     int64_t n_fed;
     int64_t n_nonfinite;
     double cache_bytes;
 };
-int record_stretch(struct record *record, const struct point *point, int64_t stretch,
-                   const struct effort *effort, struct error *err);
-/* Appends the lines of a point's rows, unless they are there. */
-struct row;
-int record_rows(struct record *record, const struct subject *subject, const struct plan *plan,
-                const struct point *point, const struct row *rows, int n_rows, struct error *err);
 
 /* Measures the stretches of a point that are not done. `on_progress` gets the share of the point
  * that is done (0 to 1) and stops the measurement by returning false. */
 typedef bool measure_progress(void *context, double share);
-int measure_point(struct subject *subject, struct point *point, struct record *record,
-                  measure_progress *on_progress, void *context, struct error *err);
+/* Gets a stretch that is done; -1 ends the measurement. */
+typedef int measure_keep(void *context, const struct point *point, int64_t stretch,
+                         const struct effort *effort, struct error *err);
+int measure_point(struct subject *subject, struct point *point, measure_progress *on_progress,
+                  measure_keep *keep, void *context, struct error *err);
 /* What is left to measure of a point, in tokens of a short text: what attention costs grows with
  * the keys that are seen. */
 double point_cost(const struct point *point, const struct subject *subject);
@@ -164,8 +143,8 @@ struct row {
     int64_t last;
     bool whole; /* all bins */
     int64_t tokens;
-    double loss;  /* mean, in nats */
-    double low;   /* the interval that holds 95 % of the resampled means; NaN: fewer than 2 pieces */
+    double loss; /* mean, in nats */
+    double low;  /* the interval that holds 95 % of the resampled means; NaN: too few pieces */
     double high;
     double bits_per_byte;
 };
@@ -175,48 +154,5 @@ int rows_make(const struct point *point, uint64_t seed, struct row **rows, int *
               struct error *err);
 /* Mean loss over one file of the point; *tokens gets how many. */
 double rows_file_loss(const struct point *point, int file, int64_t *tokens);
-
-/* The curves of all points. */
-struct picture {
-    FILE *file; /* of --plot; NULL: none */
-    struct plot plot;
-    const struct subject *subject; /* whose curve is the last */
-};
-/* Finds out whether --plot can be written. */
-int picture_open(struct picture *picture, const struct options *options, struct error *err);
-void picture_close(struct picture *picture); /* accepts a zeroed struct */
-int picture_add(struct picture *picture, const struct subject *subject, const struct point *point,
-                const struct row *rows, int n_rows, struct error *err);
-/* Writes it where it is wanted and holds a curve. */
-int picture_write(struct picture *picture, const struct options *options, const struct plan *plan,
-                  struct error *err);
-
-struct sweep {
-    const struct options *options;
-    struct plan plan;
-    struct output output;
-    struct source *sources;
-    int n_sources;
-    struct subject *subjects;
-    int n_subjects;
-    struct record record;
-    struct picture picture;
-    bool table;       /* its head is written */
-    double started;   /* seconds */
-    double cost;      /* of all that was left to measure at the start */
-    double cost_done; /* of finished points */
-    double current_cost;
-    const struct point *current;
-    const char *current_name;
-    int n_failed;
-    struct error failure; /* the first */
-};
-
-/* Writes a point's results, as table or JSON. */
-int report_head(const struct sweep *sweep, struct error *err);
-int report_point(const struct sweep *sweep, const struct subject *subject, const struct point *point,
-                 const struct row *rows, int n_rows, struct error *err);
-int report_failure(const struct sweep *sweep, const char *model, int64_t length,
-                   const struct error *failure, struct error *err);
 
 #endif

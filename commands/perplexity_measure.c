@@ -13,11 +13,13 @@ struct measurement {
     struct session session;
     bool session_open;
     struct scorer scorer;
-    int32_t *ids;   /* (the longest stretch + 1) */
-    double *losses; /* (the longest stretch) */
+    int32_t *ids;   /* (longest + 1) */
+    double *losses; /* (longest) */
     measure_progress *on_progress;
+    measure_keep *keep;
     void *context;
-    double done; /* tokens of finished stretches */
+    int64_t longest; /* stretch */
+    double done;     /* tokens of finished stretches */
     double total;
 };
 
@@ -31,12 +33,18 @@ static int start_timeline(struct measurement *m, struct error *err)
     if (engine_open_session(&m->subject->engine, &m->subject->options, &m->session, err))
         return -1;
     m->session_open = true;
+    double bytes = session_cache_bytes(&m->session, m->longest);
+    size_t allowed = m->subject->options.max_memory;
+    if (allowed > 0 && bytes > (double)allowed)
+        return error_set(err, "the cache of %lld tokens needs %s, --max-memory allows %s",
+                         (long long)m->longest, output_size(bytes).text,
+                         output_size((double)allowed).text);
     return 0;
 }
 
 /* Feeds one stretch; false in *finished where it was interrupted. */
-static int feed_stretch(struct measurement *m, const struct stretch *stretch,
-                        struct effort *effort, bool *finished, struct error *err)
+static int feed_stretch(struct measurement *m, const struct stretch *stretch, struct effort *effort,
+                        bool *finished, struct error *err)
 {
     const struct tokens *tokens = &m->subject->tokens[stretch->file];
     const struct tokenizer *tokenizer = m->subject->engine.tokenizer;
@@ -81,7 +89,7 @@ static void keep_losses(struct point *point, struct stretch *stretch, const doub
     point->cache_bytes = fmax(point->cache_bytes, effort->cache_bytes);
 }
 
-static int measure_stretches(struct measurement *m, struct record *record, struct error *err)
+static int measure_stretches(struct measurement *m, struct error *err)
 {
     struct point *point = m->point;
     for (int64_t i = 0; i < point->n_stretches; i++) {
@@ -96,36 +104,36 @@ static int measure_stretches(struct measurement *m, struct record *record, struc
             return 0;
         keep_losses(point, stretch, m->losses, &effort);
         m->done += (double)stretch->n;
-        if (record_stretch(record, point, i, &effort, err)) {
-            record->failed = true;
+        if (m->keep(m->context, point, i, &effort, err))
             return -1;
-        }
     }
     return 0;
 }
 
-int measure_point(struct subject *subject, struct point *point, struct record *record,
-                  measure_progress *on_progress, void *context, struct error *err)
+int measure_point(struct subject *subject, struct point *point, measure_progress *on_progress,
+                  measure_keep *keep, void *context, struct error *err)
 {
-    struct measurement m = {
-        .subject = subject, .point = point, .on_progress = on_progress, .context = context};
-    int64_t most = 0;
+    struct measurement m = {.subject = subject,
+                            .point = point,
+                            .on_progress = on_progress,
+                            .keep = keep,
+                            .context = context};
     for (int64_t i = 0; i < point->n_stretches; i++) {
         const struct stretch *stretch = &point->stretches[i];
-        most = stretch->n > most ? stretch->n : most;
+        m.longest = stretch->n > m.longest ? stretch->n : m.longest;
         m.total += stretch->done ? 0 : (double)stretch->n;
     }
     if (m.total == 0)
         return 0;
-    m.ids = size_alloc((size_t)most + 1, sizeof *m.ids);
-    m.losses = size_alloc((size_t)most, sizeof *m.losses);
+    m.ids = size_alloc((size_t)m.longest + 1, sizeof *m.ids);
+    m.losses = size_alloc((size_t)m.longest, sizeof *m.losses);
     int result = 0;
     if (!m.ids || !m.losses)
-        result = error_memory(err, "losses", (size_t)most * sizeof *m.losses);
+        result = error_memory(err, "losses", (size_t)m.longest * sizeof *m.losses);
     if (result == 0)
         result = scorer_open(&m.scorer, &subject->engine.model, err);
     if (result == 0)
-        result = measure_stretches(&m, record, err);
+        result = measure_stretches(&m, err);
     scorer_close(&m.scorer);
     session_close(&m.session);
     free(m.ids);

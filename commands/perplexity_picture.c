@@ -4,10 +4,11 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/size.h"
-#include "commands/perplexity.h"
+#include "commands/perplexity_sweep.h"
 
 int picture_open(struct picture *picture, const struct options *options, struct error *err)
 {
@@ -16,9 +17,9 @@ int picture_open(struct picture *picture, const struct options *options, struct 
         return 0;
     size_t n = strlen(path);
     if (n > 4 && strcmp(path + n - 4, ".png") == 0)
-        return error_set(err,
-                         "--plot: \"%s\": pictures are SVG; expected a name that ends in .svg",
+        return error_set(err, "--plot: \"%s\": pictures are SVG; expected a name that ends in .svg",
                          path);
+    picture->path = path;
     int file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
     picture->file = file >= 0 ? fdopen(file, "w") : NULL;
     if (!picture->file)
@@ -28,6 +29,10 @@ int picture_open(struct picture *picture, const struct options *options, struct 
 
 void picture_close(struct picture *picture)
 {
+    struct stat info; /* a file that was only tried, and is new, goes */
+    if (picture->file && fstat(fileno(picture->file), &info) == 0 && S_ISREG(info.st_mode) &&
+        info.st_size == 0)
+        unlink(picture->path);
     if (picture->file)
         fclose(picture->file);
     for (int i = 0; i < picture->plot.n_series; i++)
@@ -72,8 +77,8 @@ int picture_add(struct picture *picture, const struct subject *subject, const st
         const struct row *row = &rows[i];
         if (row->whole && n_rows > 1)
             continue; /* no place on the curve */
-        double x = row->whole ? (double)point->length
-                              : sqrt((double)row->first * (double)row->last);
+        double x =
+            row->whole ? (double)point->length : sqrt((double)row->first * (double)row->last);
         grown[series->n++] = (struct plot_point){x, exp(row->loss), exp(row->low), exp(row->high)};
     }
     return 0;
@@ -107,7 +112,10 @@ int picture_write(struct picture *picture, const struct options *options, const 
     plot->y_label = "perplexity";
     if (picture->file && write_file(picture, options->plot, err))
         return -1;
-    if (options->json || !(terminal || here))
+    bool curve = false;
+    for (int i = 0; i < plot->n_series; i++)
+        curve = curve || plot->series[i].n > 1;
+    if (options->json || !(here || (terminal && curve)))
         return 0;
     plot_write_text(plot, plot_terminal_style(terminal), stdout);
     return output_write("", 0, err);

@@ -138,9 +138,9 @@ static bool lay_text(struct point *point, const struct plan *plan, int file, int
      * end where the text ends. */
     int64_t fed = plan->like_llama_cpp ? length - 1 : length;
     for (int64_t begin = 0; length > 0 && begin + fed <= n; begin += step) {
-        int64_t from = plan->like_llama_cpp                        ? length / 2
+        int64_t from = plan->like_llama_cpp                      ? length / 2
                        : plan->mode == MODE_SLIDING && begin > 0 ? length - step
-                                                                   : 0;
+                                                                 : 0;
         struct stretch stretch = {.file = file, .begin = begin, .n = fed, .from = from};
         if (!add_stretch(point, capacity, stretch))
             return false;
@@ -220,8 +220,8 @@ static int refuse_length(const struct subject *subject, const struct source *sou
     for (int i = 1; i < subject->n_sources; i++)
         if (subject->tokens[i].n > subject->tokens[most].n)
             most = i;
-    return error_set(err, "%s: %lld tokens to predict, length %lld needs %lld",
-                     sources[most].name, (long long)subject->tokens[most].n, (long long)length,
+    return error_set(err, "%s: %lld tokens to predict, length %lld needs %lld", sources[most].name,
+                     (long long)subject->tokens[most].n, (long long)length,
                      (long long)(like_llama_cpp ? 2 * length - 1 : length));
 }
 
@@ -240,6 +240,17 @@ static uint64_t hash_point(const struct point *point, const struct subject *subj
         hash = hash_bytes(hash, places, sizeof places);
     }
     return hash_bytes(hash, point->bins, (size_t)point->n_bins * sizeof *point->bins);
+}
+
+/* Where a table of places ends, nothing can be fed. */
+static int check_limits(const struct model *model, int64_t n, struct error *err)
+{
+    for (int i = 0; i < model->n_positions; i++)
+        if (n > model->positions[i].limit)
+            return error_set(err, "length %lld: the model has %s positions up to %lld only",
+                             (long long)n, model->positions[i].scheme->name,
+                             (long long)(model->positions[i].limit - 1));
+    return 0;
 }
 
 int point_lay(struct point *point, const struct subject *subject, const struct plan *plan,
@@ -261,12 +272,13 @@ int point_lay(struct point *point, const struct subject *subject, const struct p
     int64_t most = 0;
     for (int64_t i = 0; i < point->n_stretches; i++)
         most = point->stretches[i].n > most ? point->stretches[i].n : most;
-    if (plan->mode == MODE_STREAMING)
-        point->length = most;
+    point->length = most > 0 && plan->mode == MODE_STREAMING ? most : length;
     if (most == 0)
         return refuse_length(subject, sources, length, plan->like_llama_cpp, err);
-    if (lay_bins(point, plan, most, err) || lay_pieces(point, subject, err)) {
+    if (check_limits(&subject->engine.model, most, err) || lay_bins(point, plan, most, err) ||
+        lay_pieces(point, subject, err)) {
         point_free(point);
+        point->length = length;
         return -1;
     }
     point->key = hash_point(point, subject);

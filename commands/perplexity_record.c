@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "base/size.h"
-#include "commands/perplexity.h"
+#include "commands/perplexity_sweep.h"
 
 static const char csv_head[] =
     "key,model,position,context,cache_type,isa,mode,like,length,stride,first,last,"
@@ -80,19 +80,20 @@ static int open_lines(const char *path, const char *head, int *file, char **text
     if (*file < 0)
         return error_set(err, "%s: cannot open for writing: %s", path, strerror(errno));
     if (flock(*file, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
-        return error_set(err, "%s: another run is writing it", path);
+        return error_set(err, "%s: another process is writing it", path);
     if (read_all(*file, path, &own, &n, err))
         return -1;
     size_t whole = n;
+    size_t known = n < strlen(head) ? n : strlen(head);
     while (whole > 0 && own[whole - 1] != '\n')
         whole--;
     int result = 0;
-    if (whole > 0 && strncmp(own, head, strlen(head)) != 0)
-        result = error_set(err, "%s: is something else; expected a first line \"%.40s...\"", path,
-                           head);
-    else if (whole < n && (memchr(head, own[0], 1) == NULL || ftruncate(*file, (off_t)whole) != 0))
-        result = error_set(err, "%s: its last line is not one of ours", path);
-    else if (whole == 0)
+    if (memcmp(own, head, known) != 0)
+        result =
+            error_set(err, "%s: is something else; expected a first line \"%.40s\"", path, head);
+    else if (whole < n && ftruncate(*file, (off_t)whole) != 0)
+        result = error_set(err, "%s: cannot write: %s", path, strerror(errno));
+    if (result == 0 && whole == 0)
         result = write_all(*file, path, head, strlen(head), err) || sync_file(*file, path, err);
     own[whole] = '\0';
     if (text && result == 0)
@@ -133,22 +134,23 @@ static bool restore_line(const char *line, struct point *point)
     long long index, n_fed, n_nonfinite;
     struct effort effort;
     int used;
+    const char *line_end = strchr(line, '\n');
     if (sscanf(line, " %lld %lf %lld %lld %lf%n", &index, &effort.seconds, &n_fed, &n_nonfinite,
                &effort.cache_bytes, &used) != 5 ||
         index < 0 || index >= point->n_stretches || point->stretches[index].done)
         return false;
     struct stretch *stretch = &point->stretches[index];
-    int64_t end = index + 1 < point->n_stretches ? point->stretches[index + 1].first_piece
-                                                 : point->n_pieces;
-    char *at = (char *)line + used;
+    int64_t end =
+        index + 1 < point->n_stretches ? point->stretches[index + 1].first_piece : point->n_pieces;
+    const char *at = line + used;
     for (int64_t i = stretch->first_piece; i < end; i++) {
         char *next;
         point->pieces[i].loss = strtod(at, &next);
-        if (next == at)
+        if (next == at || next > line_end)
             return false;
         at = next;
     }
-    if (*at != '\n' || n_fed != stretch->n || n_nonfinite < 0)
+    if (at != line_end || n_fed != stretch->n || n_nonfinite < 0)
         return false;
     stretch->done = true;
     point->seconds += effort.seconds;
@@ -175,8 +177,8 @@ int record_stretch(struct record *record, const struct point *point, int64_t ind
         return 0;
     enum { NUMBER = 32, HEAD = 192 };
     int64_t begin = point->stretches[index].first_piece;
-    int64_t end = index + 1 < point->n_stretches ? point->stretches[index + 1].first_piece
-                                                 : point->n_pieces;
+    int64_t end =
+        index + 1 < point->n_stretches ? point->stretches[index + 1].first_piece : point->n_pieces;
     size_t bytes = HEAD + (size_t)(end - begin) * NUMBER;
     char *line = size_alloc(bytes, 1);
     if (!line)

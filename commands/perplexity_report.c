@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "commands/perplexity.h"
+#include "commands/perplexity_sweep.h"
 
 static const char head[] = "%-20s %13s %9s %12s %23s %9s %10s %9s\n";
 
@@ -13,8 +13,8 @@ int report_head(const struct sweep *sweep, struct error *err)
     if (sweep->options->json)
         return 0;
     bool binned = sweep->plan.mode == MODE_POSITIONS || sweep->plan.mode == MODE_STREAMING;
-    int n = snprintf(line, sizeof line, head, "model", binned ? "tokens before" : "length", "scored",
-                     "perplexity", "95 %", "bits/byte", "tokens/s", "cache");
+    int n = snprintf(line, sizeof line, head, "model", binned ? "tokens before" : "length",
+                     "scored", "perplexity", "95 %", "bits/byte", "tokens/s", "cache");
     return output_write(line, (size_t)n, err);
 }
 
@@ -58,9 +58,13 @@ static void report_line(const struct subject *subject, const struct point *point
                                 (long long)row->tokens, perplexity, interval,
                                 short_number(row->bits_per_byte).text);
     if (row->whole && n < size)
-        snprintf(line + n, size - n, " %10.0f %9s\n", (double)point->n_fed / point->seconds,
-                 output_size(point->cache_bytes).text);
-    else if (n < size)
+        n += (size_t)snprintf(line + n, size - n, " %10.0f %9s",
+                              (double)point->n_fed / point->seconds,
+                              output_size(point->cache_bytes).text);
+    if (row->whole && point->n_nonfinite > 0 && n < size)
+        n += (size_t)snprintf(line + n, size - n, "  logits of %lld tokens not finite",
+                              (long long)point->n_nonfinite);
+    if (n < size)
         snprintf(line + n, size - n, "\n");
 }
 
@@ -73,7 +77,8 @@ static void add_number(cJSON *object, const char *name, double number)
         cJSON_AddNullToObject(object, name);
 }
 
-static void add_files(cJSON *object, const struct sweep *sweep, const struct point *point)
+static void add_files(cJSON *object, const struct sweep *sweep, const struct subject *subject,
+                      const struct point *point)
 {
     cJSON *files = cJSON_AddArrayToObject(object, "files");
     for (int i = 0; i < sweep->n_sources; i++) {
@@ -82,6 +87,7 @@ static void add_files(cJSON *object, const struct sweep *sweep, const struct poi
         cJSON *file = cJSON_CreateObject();
         cJSON_AddStringToObject(file, "file", sweep->sources[i].name);
         cJSON_AddNumberToObject(file, "tokens", (double)tokens);
+        cJSON_AddNumberToObject(file, "tokens_in_file", (double)subject->tokens[i].whole);
         add_number(file, "loss", loss);
         add_number(file, "perplexity", exp(loss));
         cJSON_AddItemToArray(files, file);
@@ -123,13 +129,13 @@ static int report_object(const struct sweep *sweep, const struct subject *subjec
         add_number(object, "tokens_per_second", (double)point->n_fed / point->seconds);
         cJSON_AddNumberToObject(object, "cache_bytes", point->cache_bytes);
         cJSON_AddNumberToObject(object, "nonfinite", (double)point->n_nonfinite);
-        add_files(object, sweep, point);
+        add_files(object, sweep, subject, point);
     }
     return output_json(object, err);
 }
 
-int report_point(const struct sweep *sweep, const struct subject *subject, const struct point *point,
-                 const struct row *rows, int n_rows, struct error *err)
+int report_point(const struct sweep *sweep, const struct subject *subject,
+                 const struct point *point, const struct row *rows, int n_rows, struct error *err)
 {
     for (int i = 0; i < n_rows; i++) {
         char line[512];

@@ -6,7 +6,8 @@
 #include "base/size.h"
 #include "commands/perplexity.h"
 
-enum { RESAMPLES = 1000, TAIL = RESAMPLES / 40 };
+/* From a few pieces nothing can be said of their spread. */
+enum { RESAMPLES = 1000, TAIL = RESAMPLES / 40, LEAST_PIECES = 5 };
 
 /* Steele, Lea and Flood's splitmix64. */
 static uint64_t draw(uint64_t *state)
@@ -43,53 +44,65 @@ static void resample(struct row *row, const struct piece *const *pieces, int64_t
     row->high = means[RESAMPLES - 1 - TAIL];
 }
 
-static void fill_row(struct row *row, const struct point *point, uint64_t seed,
-                     const struct piece **chosen)
+static void fill_row(struct row *row, const struct piece *const *pieces, int64_t n, uint64_t seed)
 {
-    int64_t n = 0;
     int64_t bytes = 0;
     double loss = 0;
-    for (int64_t i = 0; i < point->n_pieces; i++) {
-        const struct piece *piece = &point->pieces[i];
-        const struct bin *bin = &point->bins[piece->bin];
-        if (bin->first < row->first || bin->last > row->last)
-            continue;
-        chosen[n++] = piece;
-        loss += piece->loss;
-        row->tokens += piece->n;
-        bytes += piece->bytes;
+    for (int64_t i = 0; i < n; i++) {
+        loss += pieces[i]->loss;
+        row->tokens += pieces[i]->n;
+        bytes += pieces[i]->bytes;
     }
     row->loss = loss / (double)row->tokens;
     row->bits_per_byte = bytes > 0 ? loss / log(2) / (double)bytes : NAN;
     row->low = row->high = NAN;
-    if (n >= 2 && isfinite(loss))
-        resample(row, chosen, n, seed);
+    if (n >= LEAST_PIECES && isfinite(loss))
+        resample(row, pieces, n, seed);
+}
+
+/* The pieces bin by bin, in their order: ends[b] is where those of bin b end. */
+static void sort_pieces(const struct point *point, const struct piece **sorted, int64_t *ends)
+{
+    for (int64_t i = 0; i < point->n_pieces; i++)
+        ends[point->pieces[i].bin]++;
+    for (int64_t b = 0, begin = 0; b < point->n_bins; b++) {
+        int64_t n = ends[b];
+        ends[b] = begin;
+        begin += n;
+    }
+    for (int64_t i = 0; i < point->n_pieces; i++)
+        sorted[ends[point->pieces[i].bin]++] = &point->pieces[i];
 }
 
 int rows_make(const struct point *point, uint64_t seed, struct row **rows, int *n_rows,
               struct error *err)
 {
-    int n = point->n_bins > 1 ? point->n_bins + 1 : 1;
-    size_t pieces = (size_t)point->n_pieces;
-    const struct piece **chosen = size_alloc(pieces, sizeof *chosen);
+    const struct bin *bins = point->bins;
+    int n_bins = point->n_bins;
+    int n = n_bins > 1 ? n_bins + 1 : 1;
+    const struct piece **sorted = size_alloc((size_t)point->n_pieces, sizeof *sorted);
+    int64_t *ends = calloc((size_t)n_bins, sizeof *ends);
     *rows = calloc((size_t)n, sizeof **rows);
-    if (!*rows || !chosen) {
-        free(*rows);
-        free(chosen);
-        *rows = NULL;
-        return error_memory(err, "results", pieces * sizeof *chosen);
-    }
-    for (int i = 0; i < n; i++) {
-        bool whole = i == n - 1;
-        const struct bin *bins = point->bins;
-        (*rows)[i].whole = whole;
-        (*rows)[i].first = bins[whole ? 0 : i].first;
-        (*rows)[i].last = bins[whole ? point->n_bins - 1 : i].last;
-        fill_row(&(*rows)[i], point, seed, chosen);
-    }
-    free(chosen);
     *n_rows = n;
-    return 0;
+    int result = 0;
+    if (sorted && ends && *rows) {
+        sort_pieces(point, sorted, ends);
+        for (int b = 0; n > 1 && b < n_bins; b++) {
+            int64_t begin = b > 0 ? ends[b - 1] : 0;
+            (*rows)[b] = (struct row){.first = bins[b].first, .last = bins[b].last};
+            fill_row(&(*rows)[b], sorted + begin, ends[b] - begin, seed);
+        }
+        (*rows)[n - 1] =
+            (struct row){.first = bins[0].first, .last = bins[n_bins - 1].last, .whole = true};
+        fill_row(&(*rows)[n - 1], sorted, point->n_pieces, seed);
+    } else {
+        result = error_memory(err, "results", (size_t)point->n_pieces * sizeof *sorted);
+        free(*rows);
+        *rows = NULL;
+    }
+    free(sorted);
+    free(ends);
+    return result;
 }
 
 double rows_file_loss(const struct point *point, int file, int64_t *tokens)

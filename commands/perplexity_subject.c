@@ -41,7 +41,7 @@ static void describe_positions(struct subject *subject)
 static int take_tokens(struct tokens *tokens, const struct tokenizer *tokenizer,
                        struct token_list *list, int64_t most, struct error *err)
 {
-    int64_t n = (int64_t)list->n - 1;
+    int64_t n = tokens->whole = (int64_t)list->n - 1;
     n = most > 0 && most < n ? most : n;
     size_t bound = detokenizer_bound(tokenizer);
     char *piece = size_alloc(bound, 1);
@@ -101,16 +101,16 @@ static uint64_t hash_file(uint64_t hash, const struct file *file)
 static void identify(struct subject *subject)
 {
     const struct options *o = &subject->options;
-    char text[512];
+    char text[1024];
     char context[CONTEXT_TEXT_BYTES];
     uint64_t hash = HASH_START;
     for (int i = 0; i < subject->engine.checkpoint.n_files; i++)
         hash = hash_file(hash, &subject->engine.checkpoint.files[i]);
     context_text(&subject->engine.context, context, sizeof context);
-    int n = snprintf(text, sizeof text, "%s %s %s %d %.17g %.17g %d", context,
-                     format_info[o->kv_type].name, subject->engine.model.kernels.name,
-                     o->rope.kind, (double)o->rope.factor, (double)o->rope.base,
-                     subject->engine.train_length);
+    int n =
+        snprintf(text, sizeof text, "%s %s %s %d %.17g %.17g %d %s", context,
+                 format_info[o->kv_type].name, subject->engine.model.kernels.name, o->rope.kind,
+                 o->rope.factor, o->rope.base, subject->engine.train_length, subject->positions);
     subject->identity = hash_bytes(hash, text, (size_t)n);
 }
 

@@ -28,12 +28,14 @@ static void mark_lengths(struct plot_axis *axis)
 {
     int first = (int)floor(log2(axis->low) + 1e-9);
     int last = (int)ceil(log2(axis->high) - 1e-9);
-    last = last > first ? last : first + 1;
     int step = 1 + (last - first) / 10;
     axis->low = ldexp(1, first);
     axis->high = ldexp(1, last);
     for (int e = first; e <= last; e += step)
         add_tick(axis, ldexp(1, e));
+    double margin = pow(2, fmax(0.25, 0.02 * (last - first)));
+    axis->low /= margin;
+    axis->high *= margin;
 }
 
 /* Round numbers: over less than a decade steps of 1, 2 or 5 times a power of ten, over more the

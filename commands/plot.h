@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 struct plot_point {
-    double x, y; /* > 0; what is not finite is left out */
+    double x, y;      /* > 0; what is not finite is left out */
     double low, high; /* the error bar; NaN: none */
 };
 
@@ -21,6 +21,7 @@ struct plot {
     const char *y_label;
     struct plot_series *series;
     int n_series;
+    double mark; /* x of the training length; 0: not shown */
 };
 
 /* What both forms share: the range of an axis, and the numbers that it marks. */

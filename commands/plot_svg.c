@@ -4,7 +4,7 @@
 
 #include "commands/plot.h"
 
-enum { WIDTH = 800, HEIGHT = 500, LEFT = 76, RIGHT = 24, TOP = 20, BOTTOM = 60, LEGEND_LINE = 20 };
+enum { WIDTH = 800, HEIGHT = 500, LEFT = 76, RIGHT = 24, TOP = 20, BOTTOM = 68, LEGEND_LINE = 20 };
 
 /* Okabe and Ito's colours, which everybody can tell apart, without their yellow. */
 static const char *const colours[] = {"#0072b2", "#d55e00", "#009e73", "#cc79a7",
@@ -62,8 +62,14 @@ static void put_axes(const struct plot *plot, const struct frame *frame, FILE *o
             LEFT, TOP, WIDTH - LEFT - RIGHT, frame->bottom - TOP);
     fputs("<g text-anchor=\"middle\">\n", out);
     for (int i = 0; i < frame->x.n_ticks; i++)
-        fprintf(out, "<text x=\"%.1f\" y=\"%d\">%.0f</text>\n",
-                place_x(frame, frame->x.ticks[i]), frame->bottom + 20, frame->x.ticks[i]);
+        fprintf(out, "<text x=\"%.1f\" y=\"%d\">%.0f</text>\n", place_x(frame, frame->x.ticks[i]),
+                frame->bottom + 20, frame->x.ticks[i]);
+    if (plot->mark > frame->x.low && plot->mark < frame->x.high)
+        fprintf(
+            out,
+            "<path stroke=\"#888888\" stroke-dasharray=\"4 4\" d=\"M%.1f %d V%d\"/>\n"
+            "<text x=\"%.1f\" y=\"%d\" font-size=\"11\" fill=\"#666666\">training length</text>\n",
+            place_x(frame, plot->mark), TOP, frame->bottom, place_x(frame, plot->mark), TOP - 6);
     fprintf(out, "<text x=\"%d\" y=\"%d\">%s</text>\n", (LEFT + WIDTH - RIGHT) / 2,
             frame->bottom + 44, plot->x_label);
     fprintf(out, "<text transform=\"translate(18 %d) rotate(-90)\">%s</text>\n",
@@ -132,8 +138,10 @@ static void put_legend(const struct plot *plot, const struct frame *frame, FILE 
         double x = LEFT + s % columns * (WIDTH - LEFT - RIGHT) / columns;
         double y = frame->bottom + BOTTOM + LEGEND_LINE * (s / columns);
         const char *colour = colours[s % N_COLOURS];
-        fprintf(out, "<g stroke=\"%s\" fill=\"%s\"><path stroke-width=\"1.6\"%s d=\"M%.1f %.1f h30\"/>\n",
-                colour, colour, dashes[s / N_COLOURS % N_DASHES], x, y);
+        fprintf(
+            out,
+            "<g stroke=\"%s\" fill=\"%s\"><path stroke-width=\"1.6\"%s d=\"M%.1f %.1f h30\"/>\n",
+            colour, colour, dashes[s / N_COLOURS % N_DASHES], x, y);
         put_shape(out, s, x + 15, y);
         fprintf(out, "</g>\n<text x=\"%.1f\" y=\"%.1f\">", x + 38, y + 5);
         put_escaped(out, plot->series[s].name);

@@ -14,7 +14,7 @@ enum { LEFT = 9, MAX_COLUMNS = 120, MAX_ROWS = 40 };
 /* A picture in cells of 2 x 4 dots (of braille; ASCII has one dot a cell). */
 struct canvas {
     int columns, rows;
-    uint8_t dots[MAX_ROWS][MAX_COLUMNS]; /* bits of braille: see dot_bit */
+    uint8_t dots[MAX_ROWS][MAX_COLUMNS];  /* bits of braille: see dot_bit */
     uint8_t owner[MAX_ROWS][MAX_COLUMNS]; /* 1 + the series whose colour the cell has; 0: none */
     char marks[MAX_ROWS][MAX_COLUMNS];    /* 1 + the series whose symbol stands there; 0: none */
 };

@@ -156,7 +156,7 @@ START_TEST(prompts_and_fillers_come_from_files)
     const char *form = "Q{filler} <{key}> {key}!{filler} A:\n";
     const char *text = "Aa bb. \xc3\xa4\xc3\xb6 \xe2\x82\xac.\n";
     const char *path = scratch_write("form.txt", form, strlen(form));
-    struct options options = {.passkey_prompt = path};
+    struct options options = {.key_prompt = path};
     options.file = scratch_write("filler.txt", text, strlen(text));
     open_wording(&wording, &options);
     const char *expected = "Q Aa bb. \xc3\xa4\xc3\xb6 \xe2\x82\xac. <12345> 12345! "
@@ -188,7 +188,7 @@ START_TEST(a_prompt_without_its_places_is_refused)
     struct wording wording = {0};
     struct error err;
     const char *path = scratch_write("form.txt", forms[_i].form, strlen(forms[_i].form));
-    ck_assert_int_eq(wording_open(&wording, &(struct options){.passkey_prompt = path}, &err), -1);
+    ck_assert_int_eq(wording_open(&wording, &(struct options){.key_prompt = path}, &err), -1);
     ck_assert_msg(strstr(err.text, forms[_i].found) && strstr(err.text, path), "%s", err.text);
     wording_close(&wording);
 }
