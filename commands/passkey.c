@@ -1,8 +1,5 @@
 /* passkey: finds out from where in how long a text a model still tells a key that it was shown. See
- * passkey.h.
- *
- * Lengths and depths rise, so that a prompt begins like the one before it up to the needle, and
- * that part stays in the cache. */
+ * passkey.h. */
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -23,8 +20,7 @@ struct sweep {
     struct passkey_plan plan;
     struct output output;
     struct engine engine;
-    struct session session;
-    struct token_list fed; /* what the session holds */
+    struct asker asker;
     struct wording wording;
     struct prompt prompt;
     struct passkey_record record;
@@ -32,112 +28,7 @@ struct sweep {
     char what[1024];        /* what the results depend on, as the first columns of the record */
     double *shares;         /* (n_depths, n_lengths) */
     double work_done, work; /* tokens, roughly */
-    char *piece;            /* (detokenizer_bound) */
 };
-
-struct answer {
-    char text[256]; /* as far as it was needed to judge it */
-    bool right;
-};
-
-/* ---- One prompt ------------------------------------------------------------------------------ */
-
-static int32_t likeliest(const struct session *session)
-{
-    int best = 0;
-    for (int i = 1; i < session->model->config.vocab_size; i++)
-        if (session->logits[i] > session->logits[best])
-            best = i;
-    return best;
-}
-
-static int feed(struct sweep *sweep, const int32_t *ids, int64_t n, struct error *err)
-{
-    for (int64_t i = 0; i < n; i++)
-        if (token_list_add(&sweep->fed, ids[i], err))
-            return -1;
-    if (session_feed(&sweep->session, ids, n, NULL, err) == 0)
-        return 0;
-    sweep->fed.n = 0; /* what it holds is no longer certain */
-    return -1;
-}
-
-/* Takes the session back to what it has in common with the prompt, or to a new one where the policy
- * has let go of keys since. Returns the tokens in common, or -1. */
-static int64_t go_back(struct sweep *sweep, struct error *err)
-{
-    const struct token_list *ids = &sweep->prompt.ids;
-    size_t common = 0;
-    while (common + 1 < ids->n && common < sweep->fed.n &&
-           ids->ids[common] == sweep->fed.ids[common])
-        common++;
-    struct error ignored;
-    if (sweep->session.model && common > 0 &&
-        session_truncate(&sweep->session, (int64_t)common, &ignored) == 0) {
-        sweep->fed.n = common;
-        return (int64_t)common;
-    }
-    session_close(&sweep->session);
-    sweep->fed.n = 0;
-    return engine_open_session(&sweep->engine, sweep->options, &sweep->session, err);
-}
-
-static int feed_prompt(struct sweep *sweep, struct error *err)
-{
-    int64_t done = go_back(sweep, err);
-    if (done < 0)
-        return -1;
-    int64_t n = (int64_t)sweep->prompt.ids.n;
-    session_expect(&sweep->session, n - done);
-    while (done < n && !interrupt_seen()) {
-        int64_t batch = n - done < SESSION_BATCH ? n - done : SESSION_BATCH;
-        if (feed(sweep, sweep->prompt.ids.ids + done, batch, err))
-            return -1;
-        done += batch;
-    }
-    return 0;
-}
-
-/* Whether the answer is decided: 1 right, 0 wrong, -1 not yet. White space before it is allowed,
- * and a longer number is another. */
-static int judge(const char *answer, const char *key, bool ended)
-{
-    answer += strspn(answer, " \t\r\n");
-    size_t n = strlen(answer);
-    size_t wanted = strlen(key);
-    if (strncmp(answer, key, n < wanted ? n : wanted) != 0)
-        return 0;
-    if (n > wanted)
-        return answer[wanted] < '0' || answer[wanted] > '9';
-    return ended ? n == wanted : -1;
-}
-
-static int take_answer(struct sweep *sweep, const char *key, struct answer *answer,
-                       struct error *err)
-{
-    const struct tokenizer *tokenizer = sweep->engine.tokenizer;
-    struct detokenizer stream = {.tokenizer = tokenizer, .started = true};
-    size_t length = 0;
-    int decided = -1;
-    for (int i = 0; decided < 0 && !interrupt_seen(); i++) {
-        int32_t id = likeliest(&sweep->session);
-        bool ended = tokenizer_is_end(tokenizer, id);
-        size_t n = ended ? 0 : detokenizer_feed(&stream, id, sweep->piece);
-        if (n < sizeof answer->text - length) {
-            memcpy(answer->text + length, sweep->piece, n);
-            length += n;
-        } else {
-            ended = true;
-        }
-        answer->text[length] = '\0';
-        ended = ended || i + 1 == ANSWER_TOKENS;
-        decided = judge(answer->text, key, ended);
-        if (decided < 0 && feed(sweep, &id, 1, err))
-            return -1;
-    }
-    answer->right = decided == 1;
-    return 0;
-}
 
 /* ---- Cells ----------------------------------------------------------------------------------- */
 
@@ -175,7 +66,7 @@ static int measure_cell(struct sweep *sweep, struct cell *cell, cJSON *answers, 
         draw_key(sweep, cell, i, key);
         if (prompt_make(&sweep->prompt, &sweep->wording, sweep->engine.tokenizer, key, cell->length,
                         cell->depth, err) ||
-            feed_prompt(sweep, err) || take_answer(sweep, key, &answer, err) ||
+            asker_ask(&sweep->asker, &sweep->prompt.ids, key, &answer, err) ||
             add_answer(answers, key, &answer, err))
             return -1;
         int64_t n = (int64_t)sweep->prompt.ids.n;
@@ -328,15 +219,14 @@ static int open_all(struct sweep *sweep, struct error *err)
         return -1;
     size_t cells = (size_t)plan->n_lengths * (size_t)plan->n_depths;
     sweep->shares = size_alloc(cells, sizeof *sweep->shares);
-    sweep->piece = size_alloc(detokenizer_bound(sweep->engine.tokenizer), 1);
-    if (!sweep->shares || !sweep->piece)
+    if (!sweep->shares)
         return error_memory(err, "results", cells * sizeof *sweep->shares);
     for (size_t i = 0; i < cells; i++)
         sweep->shares[i] = NAN;
     for (int i = 0; i < plan->n_lengths; i++)
         sweep->work += (double)plan->lengths[i] * plan->n_depths * plan->n_keys;
     describe(sweep);
-    return 0;
+    return asker_open(&sweep->asker, &sweep->engine, o, err);
 }
 
 static int write_picture(struct sweep *sweep, const struct heatmap *map, struct error *err)
@@ -419,12 +309,10 @@ int command_passkey(const struct options *options, struct error *err)
         code = -1;
     if (sweep.picture)
         fclose(sweep.picture);
-    session_close(&sweep.session);
-    token_list_free(&sweep.fed);
+    asker_close(&sweep.asker);
     prompt_free(&sweep.prompt);
     wording_close(&sweep.wording);
     engine_close(&sweep.engine);
     free(sweep.shares);
-    free(sweep.piece);
     return code;
 }

@@ -68,6 +68,27 @@ int prompt_make(struct prompt *prompt, const struct wording *wording,
                 struct error *err);
 void prompt_free(struct prompt *prompt);
 
+/* Puts prompts to a model, and keeps in the cache what the next one begins with. */
+struct asker {
+    const struct engine *engine;
+    const struct options *options;
+    struct session session;
+    struct token_list fed; /* what the session holds */
+    char *piece;           /* (detokenizer_bound) */
+};
+
+struct answer {
+    char text[256]; /* as far as it was needed to judge it */
+    bool right;
+};
+
+int asker_open(struct asker *asker, const struct engine *engine, const struct options *options,
+               struct error *err);
+void asker_close(struct asker *asker); /* accepts a zeroed struct */
+/* Feeds the prompt and takes the likeliest tokens until they decide; Ctrl-C ends that before. */
+int asker_ask(struct asker *asker, const struct token_list *ids, const char *key,
+              struct answer *answer, struct error *err);
+
 /* What was measured of a length and a depth. */
 struct cell {
     int64_t length;

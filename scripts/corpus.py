@@ -168,7 +168,8 @@ def main():
             starts = np.concatenate((starts, made_starts + len(ids)))
             ids = np.concatenate((ids, made_ids))
         np.savez(options.out_dir / f"{split}.npz", ids=ids, starts=starts)
-    ids, starts, answers, kinds = encode_made(tokenizer, make_documents(range(512), valid_prose), options.context, np.inf)
+    documents = make_documents(range(512), valid_prose)
+    ids, starts, answers, kinds = encode_made(tokenizer, documents, options.context, np.inf)
     np.savez(options.out_dir / "made.npz", ids=ids, starts=starts, answers=answers, kinds=kinds)
 
 

@@ -11,9 +11,9 @@ be asked, at any length.
     report    facts among what matters little, and a summary that lists them
     dialogue  a conversation in the ChatML form; what was said before is asked for again
 
-A document is as long as asked for but for a few sentences, and never shorter than its least content. The same seed gives
-the same document. Names and things are of few kinds and combine freely, so other seeds are other documents: the seeds of
-TRAINING_SEEDS are for training, all others are for tests.
+A document is as long as asked for but for a few sentences, and never shorter than its least content. The same seed
+gives the same document. Names and things are of few kinds and combine freely, so other seeds are other documents: the
+seeds of TRAINING_SEEDS are for training, all others are for tests.
 """
 
 import argparse
@@ -39,36 +39,51 @@ class Document:
 # --- Words ------------------------------------------------------------------------------------------------------------
 
 PEOPLE = (
-    "Anna Arthur Beatrice Charles Clara Daniel Dorothy Edward Eleanor Emily Felix Frances George Grace Harold Helen Henry "
-    "Ida James Jane John Julia Kate Lewis Lucy Mabel Martin Mary Nora Oliver Oscar Paul Peter Philip Rachel Robert Rose "
-    "Ruth Samuel Sarah Simon Sophia Stephen Susan Thomas Victor Walter William"
+    "Anna Arthur Beatrice Charles Clara Daniel Dorothy Edward Eleanor Emily Felix Frances George Grace Harold Helen "
+    "Henry Ida James Jane John Julia Kate Lewis Lucy Mabel Martin Mary Nora Oliver Oscar Paul Peter Philip Rachel "
+    "Robert Rose Ruth Samuel Sarah Simon Sophia Stephen Susan Thomas Victor Walter William"
 ).split()
 THINGS = (
-    "apple basket bell blanket book bottle box broom brush bucket candle carpet chair clock coat coin comb cup desk drum "
-    "fan flag flute glass glove hammer hat helmet jar jug kettle key knife ladder lamp letter map medal mirror needle net "
-    "notebook paper pear pen pipe plate pot purse ribbon ring rope saddle scarf shoe shovel spoon stamp stick sword tray "
-    "trunk umbrella vase violin watch whistle"
+    "apple basket bell blanket book bottle box broom brush bucket candle carpet chair clock coat coin comb cup desk "
+    "drum fan flag flute glass glove hammer hat helmet jar jug kettle key knife ladder lamp letter map medal mirror "
+    "needle net notebook paper pear pen pipe plate pot purse ribbon ring rope saddle scarf shoe shovel spoon stamp "
+    "stick sword tray trunk umbrella vase violin watch whistle"
 ).split()
 PLACES = (
     "attic barn bathroom bedroom boat cabin cellar chapel church corridor cottage garden garage hall harbour hut inn "
-    "kitchen laundry library market mill office orchard pantry park parlour school shed shop stable station studio study "
-    "tower theatre workshop yard"
+    "kitchen laundry library market mill office orchard pantry park parlour school shed shop stable station studio "
+    "study tower theatre workshop yard"
 ).split()
 TOWNS = (
     "Athens Bergen Berlin Bombay Boston Bristol Cairo Calais Cork Dover Dublin Genoa Geneva Hamburg Hull Leeds Lisbon "
     "London Lyons Madrid Malta Milan Naples Oporto Oxford Paris Rome Venice Vienna York"
 ).split()
-GOODS = "apples barley bricks butter cheese coal coffee copper corn cotton fish flour glass hay honey iron ivory leather " \
-    "linen oil oranges paper pepper rice rum salt silk sugar tea timber tobacco wheat wine wool".split()
-SHIPS = "Albatross Arrow Aurora Bluebell Comet Diana Dolphin Eagle Falcon Fortune Hope Juno Lark Marigold Mercury Minerva " \
-    "Neptune Orion Pearl Phoenix Raven Sparrow Star Swallow Swan Triton Venture Victory".split()
-COLOURS = "black blue brown crimson golden green grey orange pink purple red silver violet white yellow".split()
-ANIMALS = "cat cow dog donkey duck fox goat goose hare hen horse lamb mouse owl parrot pig pony rabbit sheep spider".split()
-DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
-TRADES = "baker barber blacksmith butcher captain carpenter clerk cook doctor driver farmer fisherman gardener judge " \
-    "lawyer mason miller nurse painter pilot porter printer sailor shepherd singer soldier tailor teacher weaver writer".split()
-NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen " \
-    "seventeen eighteen nineteen twenty".split()
+GOODS = (
+    "apples barley bricks butter cheese coal coffee copper corn cotton fish flour glass hay honey iron ivory leather "
+    "linen oil oranges paper pepper rice rum salt silk sugar tea timber tobacco wheat wine wool"
+).split()
+SHIPS = (
+    "Albatross Arrow Aurora Bluebell Comet Diana Dolphin Eagle Falcon Fortune Hope Juno Lark Marigold Mercury Minerva "
+    "Neptune Orion Pearl Phoenix Raven Sparrow Star Swallow Swan Triton Venture Victory"
+).split()
+COLOURS = (
+    "black blue brown crimson golden green grey orange pink purple red silver violet white yellow"
+).split()
+ANIMALS = (
+    "cat cow dog donkey duck fox goat goose hare hen horse lamb mouse owl parrot pig pony rabbit sheep spider"
+).split()
+DAYS = (
+    "Monday Tuesday Wednesday Thursday Friday Saturday Sunday"
+).split()
+TRADES = (
+    "baker barber blacksmith butcher captain carpenter clerk cook doctor driver farmer fisherman gardener judge "
+    "lawyer mason miller nurse painter pilot porter printer sailor shepherd singer soldier tailor teacher weaver "
+    "writer"
+).split()
+NUMBERS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen twenty"
+).split()
 
 
 def number(rng, n_digits):
@@ -210,7 +225,8 @@ ASIDES = (
     "There was little else to be seen.", "Some people stood by and talked.", "It rained a little towards evening.",
     "The streets were quiet after that.", "Nothing more was heard of the matter.", "A few old men smoked their pipes.",
     "The bells rang as they always do.", "It was a day like many others.", "The children were glad of it.",
-    "Most of the shops closed early.", "There was some talk about the price of bread.", "A cold wind blew from the north.",
+    "Most of the shops closed early.", "There was some talk about the price of bread.",
+    "A cold wind blew from the north.",
     "Everybody went home before dark.", "The newspapers said nothing about it.", "It made no great stir.",
     "The lamps were lit at the usual hour.", "One or two carts went by.", "The dogs barked for a while.",
     "Dinner was late on that account.", "The visitors came and went.", "No one was much surprised.",
@@ -291,7 +307,8 @@ SYSTEMS = (
 )
 GREETINGS = (
     ("Hello!", "Hello! How can I help you?"), ("Good morning.", "Good morning! What can I do for you?"),
-    ("Hi", "Hello! What would you like to talk about?"), ("Good evening.", "Good evening! It is good to hear from you."),
+    ("Hi", "Hello! What would you like to talk about?"),
+    ("Good evening.", "Good evening! It is good to hear from you."),
     ("Hello, how are you?", "I am very well, thank you. How are you?"),
 )
 FAREWELLS = (
@@ -308,7 +325,8 @@ TALK = (
     ("What is rain?", "Rain is water that falls from the clouds."),
     ("What do bees make?", "Bees make honey."), ("What do hens lay?", "Hens lay eggs."),
     ("What does a cow give?", "A cow gives milk."), ("Where do fish live?", "Fish live in the water."),
-    ("How many days has a week?", "A week has seven days."), ("How many months has a year?", "A year has twelve months."),
+    ("How many days has a week?", "A week has seven days."),
+    ("How many months has a year?", "A year has twelve months."),
     ("What comes after winter?", "After winter comes spring."), ("What colour is the grass?", "The grass is green."),
     ("What colour is snow?", "Snow is white."), ("What is the opposite of hot?", "The opposite of hot is cold."),
     ("What is the opposite of big?", "The opposite of big is small."),

@@ -29,7 +29,7 @@ class Muon(torch.optim.Optimizer):
             for weight in group["params"]:
                 by_shape.setdefault((min(weight.shape), max(weight.shape)), []).append(weight)
             for (_, longer), weights in by_shape.items():
-                self.step_together(weights, 0.2 * longer**0.5, **{k: group[k] for k in ("lr", "momentum", "weight_decay")})
+                self.step_together(weights, 0.2 * longer**0.5, group["lr"], group["momentum"], group["weight_decay"])
 
     def step_together(self, weights, size, lr, momentum, weight_decay):
         for weight in weights:

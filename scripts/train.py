@@ -8,15 +8,16 @@
     scripts/train.py export RUN_DIR OUT.gguf [--type q8_0]
 
 `train` warms up and then keeps its learning rate, so that it can go on for as long as there is time: started again on
-the same RUN_DIR with more steps it goes on from the checkpoint, and the result is that of one run. `decay` branches off:
-from the checkpoint of RUN_DIR it trains so many more steps, on the data that would have come next, with a learning rate
-that falls to zero. That makes a model worth exporting, and leaves RUN_DIR as it is (Hu et al. 2024, Haegele et al. 2024).
+the same RUN_DIR with more steps it goes on from the checkpoint, and the result is that of one run. `decay` branches
+off: from the checkpoint of RUN_DIR it trains so many more steps, on the data that would have come next, with a learning
+rate that falls to zero. That makes a model worth exporting, and leaves RUN_DIR as it is (Hu et al. 2024, Haegele et al.
+2024).
 
 Both write checkpoint.pt and loss.csv as they go, and can be stopped at any time. Models of the same seed that differ
 only in their position scheme begin with the same weights and see the same windows.
 
-Every window is <|endoftext|> and then text from the start of a paragraph or of a made-up document on: a prompt is fed to
-the model the same way.
+Every window is <|endoftext|> and then text from the start of a paragraph or of a made-up document on: a prompt is fed
+to the model the same way.
 
 Models with rotary positions in all layers are exported as architecture "llama", which other engines read, too; all
 others as "longhand", with the keys and tensors that scripts/positions.py describes.
@@ -413,7 +414,8 @@ class Run:
         batches = zip(ids.split(self.schedule.batch), targets.split(self.schedule.batch))
         losses = {"valid_loss": round(sum(self.loss(i, t).item() * len(i) for i, t in batches) / len(ids), 4)}
         if self.corpus.answers:
-            losses["answers_right"] = round(self.corpus.answers.share_right(self.logits, valid_windows, self.schedule.batch), 4)
+            right = self.corpus.answers.share_right(self.logits, valid_windows, self.schedule.batch)
+            losses["answers_right"] = round(right, 4)
         return losses
 
     def state(self):
@@ -459,7 +461,8 @@ def train(options):
     corpus = Corpus(options.corpus_dir, config.seq_len, device)
     run = Run(options.run_dir, corpus, config, Schedule(**given(options, SCHEDULE_OPTIONS)), device)
     n_weights = sum(weight.numel() for weight in run.model.parameters())
-    print(f"{n_weights / 1e6:.2f} M weights, {len(corpus.train.ids) / 1e6:.2f} M tokens, {device}, from step {run.step}")
+    n_tokens = len(corpus.train.ids)
+    print(f"{n_weights / 1e6:.2f} M weights, {n_tokens / 1e6:.2f} M tokens, {device}, from step {run.step}")
     run.train_until(options.steps, options.eval_every, options.valid_windows)
 
 

@@ -49,7 +49,7 @@ def main():
     parser.add_argument("--device", default="auto", help="cpu, cuda, or auto: cuda where there is one")
     train.add_fields(
         parser.add_argument_group("what all members have in common"),
-        {name: field for name, field in {**train.SHAPE_OPTIONS, **train.SCHEDULE_OPTIONS}.items() if name != "position"},
+        {name: field for name, field in (train.SHAPE_OPTIONS | train.SCHEDULE_OPTIONS).items() if name != "position"},
     )
     options = parser.parse_args()
     names = options.members.split(",")
