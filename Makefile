@@ -56,7 +56,7 @@ TEST_WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
 .PHONY: all demo check check-native check-aarch64 asan ubsan fuzz run-fuzzers bench format lint \
-        endurance quality install uninstall clean help FORCE $(FUZZERS:%=%.run)
+        endurance quality family export install uninstall clean help FORCE $(FUZZERS:%=%.run)
 .SECONDARY:
 
 all: $(PROGRAM) ## build ./longhand (the default)
@@ -161,6 +161,20 @@ endurance: $(BUILD)/endurance ## generate and score ENDURANCE_TOKENS (1000000) w
 
 quality: all ## perplexity of every format by every instruction set, beside scalar float32
 	scripts/quality.py
+
+# Training takes hours and goes on where it ended: as many steps as there is time for, then a decay.
+PYTHON := $(or $(wildcard .venv/bin/python),python3)
+NOVELS := $(or $(LONGHAND_SHARED),../shared)/data/novels
+FAMILY ?= $(BUILD)/family
+FAMILY_STEPS ?= 5000
+FAMILY_DECAY ?= 1000
+TRAIN_FAMILY = $(PYTHON) scripts/train_family.py $(FAMILY)/corpus $(FAMILY)
+$(FAMILY)/corpus/train.npz:
+	$(PYTHON) scripts/corpus.py $(NOVELS)/train $(NOVELS)/valid $(@D)
+family: $(FAMILY)/corpus/train.npz ## train the models that compare position schemes
+	$(TRAIN_FAMILY) --steps $(FAMILY_STEPS)
+export: $(FAMILY)/corpus/train.npz ## end the training of the family, into models/
+	$(TRAIN_FAMILY) --decay $(FAMILY_DECAY) --export models
 
 bench: all ## measure prompt and generation speed of the model that ships
 	./longhand bench

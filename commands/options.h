@@ -60,6 +60,10 @@ struct options {
     uint64_t score_seed;              /* perplexity: of the error bars */
     const char *csv;                  /* perplexity: appended and gone on from; or NULL */
     const char *plot;                 /* perplexity: picture to write; or NULL */
+    const char *depths;               /* passkey: "0,50,100", or NULL */
+    int keys;                         /* passkey: of a cell */
+    const char *wording;              /* passkey, or NULL: llama.cpp's */
+    const char *key_prompt;           /* passkey: a file with a wording, or NULL */
     bool json;
     bool quiet;
     bool verbose;
@@ -81,6 +85,7 @@ enum option_group {
     OPTIONS_POSITION = 1 << 8, /* context policy, rope scaling, cache type */
     OPTIONS_INFO = 1 << 9,
     OPTIONS_PERPLEXITY = 1 << 10,
+    OPTIONS_PASSKEY = 1 << 11,
 };
 
 /* Fills options with the defaults and then from argv[1..argc-1]; argv[0] is the command's name.

@@ -1,17 +1,23 @@
 #!/usr/bin/env python3
-"""Trains a small decoder-only transformer on the ids of scripts/corpus.py and exports it as GGUF.
+"""Trains small decoder-only transformers on the ids of scripts/corpus.py and exports them as GGUF.
 
-    scripts/train.py train CORPUS_DIR RUN_DIR --minutes 60      a time budget, or --steps, or both: the first ends it
+    scripts/train.py train CORPUS_DIR RUN_DIR --steps 2000     on to this step
         [--position t5]                     a scheme of scripts/fast_positions.py, rope unless told
         [--position rope,rope,rope,none]    one for each layer
+    scripts/train.py decay CORPUS_DIR RUN_DIR NEW_RUN_DIR --steps 400
     scripts/train.py export RUN_DIR OUT.gguf [--type q8_0]
 
-`train` writes RUN_DIR/checkpoint.pt and RUN_DIR/loss.csv as it goes. Started again on the same RUN_DIR it goes on from
-the checkpoint, in the shape it was begun with; its time budget counts the minutes trained before. The learning rate
-falls to zero as the budget runs out, so every run ends on its best model. Models of the same seed that differ only in
-their position scheme begin with the same weights and see the same windows.
+`train` warms up and then keeps its learning rate, so that it can go on for as long as there is time: started again on
+the same RUN_DIR with more steps it goes on from the checkpoint, and the result is that of one run. `decay` branches
+off: from the checkpoint of RUN_DIR it trains so many more steps, on the data that would have come next, with a learning
+rate that falls to zero. That makes a model worth exporting, and leaves RUN_DIR as it is (Hu et al. 2024, Haegele et al.
+2024).
 
-Every window is <|endoftext|> and then text from the start of a paragraph on: a prompt is fed to the model the same way.
+Both write checkpoint.pt and loss.csv as they go, and can be stopped at any time. Models of the same seed that differ
+only in their position scheme begin with the same weights and see the same windows.
+
+Every window is <|endoftext|> and then text from the start of a paragraph or of a made-up document on: a prompt is fed
+to the model the same way.
 
 Models with rotary positions in all layers are exported as architecture "llama", which other engines read, too; all
 others as "longhand", with the keys and tensors that scripts/positions.py describes.
@@ -33,9 +39,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from fast_positions import SCHEMES, SPREAD
+from muon import Muon
 from positions import add_keys, share
 
-END_OF_TEXT = "<|endoftext|>"
+END_OF_TEXT, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,8 +56,8 @@ class Config:
     dim: int = 256
     hidden_dim: int = 704
     n_layers: int = 4
-    n_heads: int = 4
-    n_kv_heads: int = 2
+    n_heads: int = 8
+    n_kv_heads: int = 4
     position: str = "rope"  # of fast_positions.SCHEMES, or one for each layer with commas between
     rope_base: float = 10000.0
     norm_eps: float = 1e-5
@@ -255,25 +266,56 @@ class Windows:
         return self.at(np.linspace(0, self.last, n).astype(np.int64))
 
 
+class Answers:
+    """Made-up documents that are not for training, one a window, and where their last answers stand."""
+
+    def __init__(self, path, end_of_text, seq_len, device):
+        with np.load(path) as made:
+            ids, starts, answers = made["ids"], made["starts"], made["answers"]
+        offsets = np.arange(seq_len)
+        targets = np.pad(ids, (0, seq_len))[starts[:, None] + offsets].astype(np.int64)
+        first, end = (answers - starts[:, None]).T[..., None]
+        self.asked = torch.from_numpy((offsets >= first) & (offsets < end)).to(device)
+        self.targets = torch.from_numpy(targets).to(device)
+        self.inputs = F.pad(self.targets[:, :-1], (1, 0), value=end_of_text)
+
+    def share_right(self, model, n, batch):
+        """Of the first n: answers whose every token is the likeliest."""
+        right = 0
+        for inputs, targets, asked in zip(*(part[:n].split(batch) for part in (self.inputs, self.targets, self.asked))):
+            right += ((model(inputs).argmax(-1) == targets) | ~asked).all(-1).sum().item()
+        return right / min(n, len(self.inputs))
+
+
 def optimizers_for(model, learning_rate):
-    """Muon (Jordan et al. 2024) for the matrices of the layers, AdamW for the rest; no decay of norms and of the tables
-    of position schemes."""
+    """Muon for the matrices of the layers, AdamW for the rest; no decay of norms and of the tables of position
+    schemes."""
     tables = {weight for layer in model.layers for weight in layer.position.tables()}
     matrices = [weight for weight in model.layers.parameters() if weight.dim() == 2 and weight not in tables]
     undecayed = [weight for weight in model.parameters() if weight.dim() == 1 or weight in tables]
     groups = [{"params": model.embedding.parameters()}, {"params": undecayed, "weight_decay": 0.0}]
     return [
-        # An update as large as AdamW's, so that one learning rate serves both.
-        torch.optim.Muon(matrices, lr=learning_rate, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.1),
+        Muon(matrices, learning_rate),
+        torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.1, fused=True),
     ]
 
 
-def learning_rate_share(progress, warm_up=0.02):
-    """Linear warm-up, then a cosine to zero; progress goes from 0 to 1 over the whole run."""
-    if progress < warm_up:
-        return progress / warm_up
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warm_up) / (1 - warm_up))))
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """What a run was begun with and keeps, beside its Config."""
+
+    learning_rate: float = 3e-3
+    warm_up: int = 50  # steps
+    batch: int = 16  # windows of a step
+    seed: int = 1
+    decay_from: int = -1  # the step at which the learning rate begins to fall; -1: never
+    decay_steps: int = 0
+
+    def share(self, step):
+        """Of the learning rate: a linear warm-up, then all of it, then down to zero as 1 - sqrt."""
+        if 0 <= self.decay_from:
+            return 1 - math.sqrt(min(1.0, (step - self.decay_from) / self.decay_steps))
+        return min(1.0, (step + 1) / self.warm_up)
 
 
 def write_whole(path, write):
@@ -283,112 +325,164 @@ def write_whole(path, write):
     os.replace(unfinished, path)
 
 
-def train(options):
-    options.run_dir.mkdir(parents=True, exist_ok=True)
-    checkpoint_path = options.run_dir / "checkpoint.pt"
-    tokenizer_json = (options.corpus_dir / "tokenizer.json").read_text(encoding="utf-8")
-    vocab = vocabulary(tokenizer_json)[0]
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+class Corpus:
+    """What scripts/corpus.py wrote, on the device."""
 
-    step, trained_seconds = 0, 0.0
-    rows = []  # of loss.csv
-    checkpoint = None
-    shape = {name: getattr(options, name) for name in SHAPE_OPTIONS if hasattr(options, name)}
-    config = Config(vocab_size=len(vocab), **shape)
-    if checkpoint_path.exists():
-        checkpoint = torch.load(checkpoint_path, map_location=device, weights_only=True)
-        if checkpoint["tokenizer_json"] != tokenizer_json:
-            raise SystemExit(f"{checkpoint_path}: was trained with another tokenizer than {options.corpus_dir}")
-        config = Config(**checkpoint["config"])
-        if any(getattr(config, name) != value for name, value in shape.items()):
-            raise SystemExit(f"{checkpoint_path}: was begun as {config}")
-        step, trained_seconds, rows = checkpoint["step"], checkpoint["seconds"], checkpoint["rows"]
+    def __init__(self, folder, seq_len, device):
+        self.tokenizer_json = (folder / "tokenizer.json").read_text(encoding="utf-8")
+        self.vocab = vocabulary(self.tokenizer_json)[0]
+        end_of_text = self.vocab.index(END_OF_TEXT)
+        self.train, self.valid = (
+            Windows(folder / f"{split}.npz", end_of_text, seq_len, device) for split in ("train", "valid")
+        )
+        made = folder / "made.npz"
+        self.answers = Answers(made, end_of_text, seq_len, device) if made.exists() else None
 
-    torch.manual_seed(options.seed)
-    torch.set_float32_matmul_precision("high")
-    model = Transformer(config).to(device)
-    optimizers = optimizers_for(model, options.learning_rate)
-    if checkpoint:
-        model.load_state_dict(checkpoint["model"])
-        for optimizer, state in zip(optimizers, checkpoint["optimizers"]):
-            optimizer.load_state_dict(state)
-    train_windows, valid_windows = (
-        Windows(options.corpus_dir / f"{split}.npz", vocab.index(END_OF_TEXT), config.seq_len, device)
-        for split in ("train", "valid")
-    )
-    print(
-        f"{sum(weight.numel() for weight in model.parameters()) / 1e6:.2f} M weights, "
-        f"{len(train_windows.ids) / 1e6:.2f} M tokens of training text, {device}, from step {step}",
-        flush=True,
-    )
 
-    # Processors without bf16 matrix units lose by it.
-    autocast = torch.autocast(device, torch.bfloat16) if device == "cuda" else nullcontext()
+class Run:
+    """A model in training, with all that it needs to go on after an interruption as if there had been none."""
 
-    def loss_of(ids, targets):
-        with autocast:
-            logits = model(ids)
-        return F.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
+    def __init__(self, folder, corpus, config, schedule, device, beginning=None):
+        """Goes on from the checkpoint of the folder, or begins: with the state `beginning`, or from nothing."""
+        self.folder, self.corpus, self.config, self.schedule, self.device = folder, corpus, config, schedule, device
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / "checkpoint.pt"
+        state = torch.load(self.path, map_location=device, weights_only=True) if self.path.exists() else beginning
+        if self.path.exists():
+            for name, ours in (("config", config), ("schedule", schedule)):
+                if state[name] != dataclasses.asdict(ours):
+                    raise SystemExit(f"{self.path}: was begun with {state[name]}, not with {dataclasses.asdict(ours)}")
+        if state and state["tokenizer_json"] != corpus.tokenizer_json:
+            raise SystemExit(f"{folder}: its training had another tokenizer than this corpus")
+        torch.manual_seed(schedule.seed)
+        self.model = Transformer(config).to(device)
+        self.optimizers = optimizers_for(self.model, schedule.learning_rate)
+        self.step, self.seconds, self.rows = 0, 0.0, []
+        if state:
+            self.model.load_state_dict(state["model"])
+            for optimizer, its_state in zip(self.optimizers, state["optimizers"]):
+                optimizer.load_state_dict(its_state)
+            self.step, self.seconds, self.rows = state["step"], state["seconds"], state["rows"]
+        self.compiled_loss = torch.compile(self.loss, dynamic=False)
 
-    torch._dynamo.config.suppress_errors = True  # where it cannot compile (no C++ compiler, say) it trains uncompiled
-    compiled_loss = torch.compile(loss_of, dynamic=False)
+    def logits(self, ids):
+        # Processors without bf16 matrix units lose by it.
+        cuda = self.device == "cuda"
+        with torch.autocast("cuda", torch.bfloat16) if cuda else nullcontext():
+            return self.model(ids)
 
-    @torch.no_grad()
-    def valid_loss():
-        ids, targets = valid_windows.spread(options.valid_windows)
-        batches = zip(ids.split(options.batch), targets.split(options.batch))
-        return sum(loss_of(i, t).item() * len(i) for i, t in batches) / len(ids)
+    def loss(self, ids, targets):
+        return F.cross_entropy(self.logits(ids).float().flatten(0, 1), targets.flatten())
 
-    def save():
-        state = {
-            "config": dataclasses.asdict(config),
-            "tokenizer_json": tokenizer_json,
-            "model": model.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-            "step": step,
-            "seconds": trained_seconds,
-            "rows": rows,
-        }
-        write_whole(checkpoint_path, lambda path: torch.save(state, path))
-        write_whole(options.run_dir / "loss.csv", lambda path: write_csv(path, rows))
-
-    def progress():
-        return max(step / options.steps, trained_seconds / 60 / options.minutes)
-
-    compiled_loss(*train_windows.random(options.batch, seed=0)).backward()  # compiles before the clock starts
-    model.zero_grad()
-    clock = time.monotonic()
-    train_loss, n_losses = torch.zeros((), device=device), 0
-    while progress() < 1:
-        learning_rate = options.learning_rate * learning_rate_share(progress())
-        loss = compiled_loss(*train_windows.random(options.batch, seed=(options.seed, step)))
+    def train_step(self):
+        """The loss before the step."""
+        learning_rate = self.schedule.learning_rate * self.schedule.share(self.step)
+        loss = self.compiled_loss(*self.corpus.train.random(self.schedule.batch, (self.schedule.seed, self.step)))
         loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer in optimizers:
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate
             optimizer.step()
             optimizer.zero_grad()
-        model.constrain()
-        train_loss += loss.detach()
-        n_losses += 1
-        step += 1
-        trained_seconds += time.monotonic() - clock
-        clock = time.monotonic()
-        if step % options.eval_every == 0 or progress() >= 1:
-            row = {
-                "step": step,
-                "tokens": step * options.batch * config.seq_len,
-                "minutes": round(trained_seconds / 60, 2),
-                "learning_rate": round(learning_rate, 7),
-                "train_loss": round(train_loss.item() / n_losses, 4),
-                "valid_loss": round(valid_loss(), 4),
-            }
-            rows.append(row)
-            save()
-            print("  ".join(f"{name} {value}" for name, value in row.items()), flush=True)
-            train_loss.zero_()
-            n_losses = 0
+        self.model.constrain()
+        self.step += 1
+        return loss.detach()
+
+    def advance(self, n_steps, valid_windows):
+        """Trains, evaluates and saves."""
+        begun, total = time.monotonic(), 0.0
+        for _ in range(n_steps):
+            total = total + self.train_step()
+        train_loss = float(total) / n_steps
+        self.seconds += time.monotonic() - begun
+        row = {
+            "step": self.step,
+            "tokens": self.step * self.schedule.batch * self.config.seq_len,
+            "minutes": round(self.seconds / 60, 2),
+            "learning_rate": round(self.schedule.learning_rate * self.schedule.share(self.step - 1), 7),
+            "train_loss": round(train_loss, 4),
+            **self.evaluate(valid_windows),
+        }
+        self.rows.append(row)
+        self.save()
+        return row
+
+    @torch.no_grad()
+    def evaluate(self, valid_windows):
+        ids, targets = self.corpus.valid.spread(valid_windows)
+        batches = zip(ids.split(self.schedule.batch), targets.split(self.schedule.batch))
+        losses = {"valid_loss": round(sum(self.loss(i, t).item() * len(i) for i, t in batches) / len(ids), 4)}
+        if self.corpus.answers:
+            right = self.corpus.answers.share_right(self.logits, valid_windows, self.schedule.batch)
+            losses["answers_right"] = round(right, 4)
+        return losses
+
+    def state(self):
+        return {
+            "config": dataclasses.asdict(self.config),
+            "schedule": dataclasses.asdict(self.schedule),
+            "tokenizer_json": self.corpus.tokenizer_json,
+            "model": self.model.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "step": self.step,
+            "seconds": self.seconds,
+            "rows": self.rows,
+        }
+
+    def save(self):
+        write_whole(self.path, lambda path: torch.save(self.state(), path))
+        write_whole(self.folder / "loss.csv", lambda path: write_csv(path, self.rows))
+
+    def train_until(self, step, every, valid_windows):
+        while self.step < step:
+            row = self.advance(min(every, step - self.step), valid_windows)
+            print("  ".join([self.folder.name, *(f"{name} {value}" for name, value in row.items())]), flush=True)
+
+
+def prepare(options):
+    """The device, with what is to be set once."""
+    torch.set_float32_matmul_precision("high")
+    torch._dynamo.config.suppress_errors = True  # where it cannot compile (no C++ compiler, say) it trains uncompiled
+    torch._dynamo.config.cache_size_limit = 64  # a model each of a family
+    if options.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return options.device
+
+
+def given(options, names):
+    return {name: getattr(options, name) for name in names if hasattr(options, name)}
+
+
+def train(options):
+    device = prepare(options)
+    n_tokens = len(vocabulary((options.corpus_dir / "tokenizer.json").read_text(encoding="utf-8"))[0])
+    config = Config(vocab_size=n_tokens, **given(options, SHAPE_OPTIONS))
+    corpus = Corpus(options.corpus_dir, config.seq_len, device)
+    run = Run(options.run_dir, corpus, config, Schedule(**given(options, SCHEDULE_OPTIONS)), device)
+    n_weights = sum(weight.numel() for weight in run.model.parameters())
+    n_tokens = len(corpus.train.ids)
+    print(f"{n_weights / 1e6:.2f} M weights, {n_tokens / 1e6:.2f} M tokens, {device}, from step {run.step}")
+    run.train_until(options.steps, options.eval_every, options.valid_windows)
+
+
+def decayed(folder, new_folder, corpus, n_steps, device):
+    """The run that branches off from the one in `folder`, or goes on if it has begun."""
+    path = (new_folder if (new_folder / "checkpoint.pt").exists() else folder) / "checkpoint.pt"
+    state = torch.load(path, map_location=device, weights_only=True)
+    schedule = Schedule(**state["schedule"])
+    if schedule.decay_from < 0:
+        schedule = dataclasses.replace(schedule, decay_from=state["step"], decay_steps=n_steps)
+    return Run(new_folder, corpus, Config(**state["config"]), schedule, device, beginning=state)
+
+
+def decay(options):
+    device = prepare(options)
+    path = options.run_dir / "checkpoint.pt"
+    seq_len = torch.load(path, map_location="cpu", weights_only=True)["config"]["seq_len"]
+    corpus = Corpus(options.corpus_dir, seq_len, device)
+    run = decayed(options.run_dir, options.new_run_dir, corpus, options.steps, device)
+    run.train_until(run.schedule.decay_from + run.schedule.decay_steps, options.eval_every, options.valid_windows)
 
 
 def write_csv(path, rows):
@@ -429,7 +523,9 @@ def export(options):
 
     end_of_text = tokens.index(END_OF_TEXT)
     token_types = [gguf.TokenType.NORMAL] * len(tokens)
-    token_types[end_of_text] = gguf.TokenType.CONTROL
+    for special in (END_OF_TEXT, TURN_START, TURN_END):
+        if special in tokens:
+            token_types[tokens.index(special)] = gguf.TokenType.CONTROL
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(tokens)
@@ -439,6 +535,9 @@ def export(options):
     writer.add_eos_token_id(end_of_text)
     writer.add_add_bos_token(True)
     writer.add_add_eos_token(False)
+    if TURN_END in tokens:
+        writer.add_eot_token_id(tokens.index(TURN_END))
+        writer.add_chat_template(CHAT_TEMPLATE)
 
     for name, weight in model.tensors():
         tensor_type = matrix_type if fills_blocks(name, weight) else gguf.GGMLQuantizationType.F32
@@ -450,8 +549,23 @@ def export(options):
     print(f"{options.out}: {options.out.stat().st_size / 1e6:.2f} MB, from step {checkpoint['step']}")
 
 
-# What a model can be told to be, with the defaults of Config.
+# What a model and its training can be told to be, with their defaults.
 SHAPE_OPTIONS = {field.name: field for field in dataclasses.fields(Config) if field.name != "vocab_size"}
+SCHEDULE_OPTIONS = {field.name: field for field in dataclasses.fields(Schedule) if "decay" not in field.name}
+
+
+def add_fields(group, fields):
+    for name, field in fields.items():
+        group.add_argument(
+            f"--{name.replace('_', '-')}", type=field.type, default=argparse.SUPPRESS,
+            metavar="VALUE", help=f"{field.default} unless told",
+        )
+
+
+def add_common(command):
+    command.add_argument("--eval-every", type=int, default=100, help="steps, then saves; %(default)s unless told")
+    command.add_argument("--valid-windows", type=int, default=64, help="of an evaluation, %(default)s unless told")
+    command.add_argument("--device", default="auto", help="cpu, cuda, or auto: cuda where there is one")
 
 
 def main(arguments=None):
@@ -462,19 +576,17 @@ def main(arguments=None):
     command.set_defaults(run=train)
     command.add_argument("corpus_dir", type=Path)
     command.add_argument("run_dir", type=Path)
-    command.add_argument("--minutes", type=float, default=math.inf)
-    command.add_argument("--steps", type=int, default=math.inf)
-    command.add_argument("--batch", type=int, default=24, help="windows a step, %(default)s unless told")
-    command.add_argument("--learning-rate", type=float, default=3e-3, help="its peak, %(default)s unless told")
-    command.add_argument("--eval-every", type=int, default=250, help="steps, %(default)s unless told")
-    command.add_argument("--valid-windows", type=int, default=128, help="of an evaluation, %(default)s unless told")
-    command.add_argument("--seed", type=int, default=1)
-    shape = command.add_argument_group("shape of the model; when it goes on from a checkpoint, that of the checkpoint")
-    for name, field in SHAPE_OPTIONS.items():
-        shape.add_argument(
-            f"--{name.replace('_', '-')}", type=field.type, default=argparse.SUPPRESS,
-            metavar="VALUE", help=f"{field.default} unless told",
-        )
+    command.add_argument("--steps", type=int, required=True, help="to train until, in all")
+    add_common(command)
+    add_fields(command.add_argument_group("what a run keeps to"), {**SHAPE_OPTIONS, **SCHEDULE_OPTIONS})
+
+    command = commands.add_parser("decay")
+    command.set_defaults(run=decay)
+    command.add_argument("corpus_dir", type=Path)
+    command.add_argument("run_dir", type=Path)
+    command.add_argument("new_run_dir", type=Path)
+    command.add_argument("--steps", type=int, required=True, help="to train on, with a learning rate that falls")
+    add_common(command)
 
     command = commands.add_parser("export")
     command.set_defaults(run=export)
@@ -483,8 +595,6 @@ def main(arguments=None):
     command.add_argument("--type", choices=("q8_0", "f16", "f32"), default="q8_0", help="of the matrices")
 
     options = parser.parse_args(arguments)
-    if options.run is train and options.minutes == options.steps == math.inf:
-        parser.error("train: give --minutes or --steps")
     options.run(options)
 
 
