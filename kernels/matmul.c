@@ -169,9 +169,11 @@ static void multiply_rows(const struct task *task, int begin, int end)
             int tokens = task->n - t0 < ROW_TOKENS_MAX ? task->n - t0 : ROW_TOKENS_MAX;
             float *y = product->y + (size_t)t0 * product->ldy + r;
             struct vector x[ROW_TOKENS_MAX];
-            for (int t = 0; t < tokens; t++)
-                x[t] = (struct vector){task->x + (size_t)(t0 + t) * task->ldx,
-                                       integer ? product_q8_at(task, t0 + t, 0) : (struct q8_row){0}};
+            for (int t = 0; t < tokens; t++) {
+                x[t] = (struct vector){.x = task->x + (size_t)(t0 + t) * task->ldx};
+                if (integer)
+                    x[t].q8 = product_q8_at(task, t0 + t, 0);
+            }
             task->kernels->rows[w->format](data, task->row_bytes, count, (size_t)w->cols, x, tokens,
                                            y, product->ldy);
             for (int t = 0; product->bias && t < tokens; t++)

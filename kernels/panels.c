@@ -12,9 +12,9 @@
 #include "kernels/parallel.h"
 #include "kernels/product.h"
 
-/* Tokens from which on panels pay. Tiles take as long for one token as for 16, and unpacking to bf16
- * costs about what twelve products of a token with integers do beyond what these take to interleave;
- * up to ROW_TOKENS_MAX tokens together have the bits that they have one by one. */
+/* Tokens from which on panels pay. Tiles take as long for one token as for 16, and unpacking to
+ * bf16 costs about what twelve products of a token with integers do beyond what these take to
+ * interleave; up to ROW_TOKENS_MAX tokens together have the bits that they have one by one. */
 enum {
     PANEL_MIN_TOKENS = 4, /* where rows are unpacked */
     PANEL_MIN_TOKENS_ROWS = 20,

@@ -279,7 +279,7 @@ void attention(struct session *session, int layer, int first, int n)
     if (floats > 0 && floats <= session->parts_floats) {
         task.n_parts = (int)count_parts(&task);
         if (task.n_parts > 1) {
-            /* Neighbouring parts for a thread: the end of each asks for the beginning of the next. */
+            /* Neighbouring parts for a thread: the end of one asks for the start of the next. */
             parallel_for_shrinking(task.n_items * task.n_parts, 1, parts_body, &task);
             parallel_for(task.n_items, task.n_items, merge_body, &task);
             return;
