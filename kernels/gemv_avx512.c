@@ -484,7 +484,6 @@ TEMPLATE void copy_last(const struct reader *f, const uint8_t *w, size_t blocks,
                         uint8_t to[STEP_BYTES + 64])
 {
     size_t left = blocks * f->bytes;
-    UNROLL
     for (size_t i = 0; i < f->blocks * f->bytes; i += 64)
         _mm512_storeu_si512(to + i, load_x((const void *)w, i, left));
 }

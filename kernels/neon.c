@@ -1,10 +1,9 @@
 /* neon: the tier of every aarch64 processor (ASIMD without the dot product extension); this file
  * has what multiplies weights, neon_rows.c what works on activations, unpack_neon.c the block
  * formats. */
-#include "kernels/neon.h"
-
 #include <string.h>
 
+#include "kernels/gemv_neon.h"
 #include "kernels/half.h"
 #include "kernels/unpack.h"
 
@@ -38,58 +37,7 @@ static void f16_row_from_f32(const float *x, size_t n, uint16_t *h)
         h[i] = f16_from_f32(x[i]);
 }
 
-/* --- rows times one vector ----------------------------------------------------------------- */
-
-static inline float sum_four(const float32x4_t v[4])
-{
-    return vaddvq_f32(vaddq_f32(vaddq_f32(v[0], v[1]), vaddq_f32(v[2], v[3])));
-}
-
-/* Four chains: the latency of one fused multiply-add is about four of its issue slots. */
-NEON_TEMPLATE float dot(const void *w, enum format format, const float *x, size_t n)
-{
-    float32x4_t sum[4];
-    NEON_UNROLL
-    for (int c = 0; c < 4; c++)
-        sum[c] = vdupq_n_f32(0);
-    size_t i = 0;
-    for (; i + 16 <= n; i += 16) {
-        NEON_UNROLL
-        for (size_t c = 0; c < 4; c++)
-            sum[c] = vfmaq_f32(sum[c], neon_load_4(w, format, i + 4 * c), vld1q_f32(x + i + 4 * c));
-    }
-    for (; i + 4 <= n; i += 4)
-        sum[0] = vfmaq_f32(sum[0], neon_load_4(w, format, i), vld1q_f32(x + i));
-    float total = sum_four(sum);
-    for (; i < n; i++)
-        total += neon_load_1(w, format, i) * x[i];
-    return total;
-}
-
-NEON_TEMPLATE void rows(const uint8_t *w, enum format format, size_t row_bytes, size_t n_rows,
-                        size_t n, const float *x, float *y)
-{
-    for (size_t r = 0; r < n_rows; r++)
-        y[r] = dot(w + r * row_bytes, format, x, n);
-}
-
-static void rows_f32(const void *w, size_t row_bytes, size_t n_rows, size_t n,
-                     const struct vector *x, float *y)
-{
-    rows(w, FORMAT_F32, row_bytes, n_rows, n, x->x, y);
-}
-
-static void rows_f16(const void *w, size_t row_bytes, size_t n_rows, size_t n,
-                     const struct vector *x, float *y)
-{
-    rows(w, FORMAT_F16, row_bytes, n_rows, n, x->x, y);
-}
-
-static void rows_bf16(const void *w, size_t row_bytes, size_t n_rows, size_t n,
-                      const struct vector *x, float *y)
-{
-    rows(w, FORMAT_BF16, row_bytes, n_rows, n, x->x, y);
-}
+/* --- activations in 8 bits ------------------------------------------------------------------ */
 
 /* x * inverse, rounded to nearest even */
 static inline int16x8_t round_8(const float *x, float inverse)
@@ -131,6 +79,8 @@ static float dot_q8(const int8_t *q, const float *scale, const float *min, size_
     return group == 32 ? neon_dot_q8(dot16, q, scale, min, n, 32, x)
                        : neon_dot_q8(dot16, q, scale, min, n, 16, x);
 }
+
+GEMV_BLOCK_ROWS
 
 /* --- panels of floats: two blocks of eight rows, column after column ----------------------- */
 
@@ -332,9 +282,8 @@ void kernels_neon(struct kernels *kernels)
     kernels->f32_from_f16 = f32_from_f16;
     kernels->f32_from_bf16 = f32_from_bf16;
     kernels->f16_from_f32 = f16_row_from_f32;
-    kernels->rows[FORMAT_F32] = rows_f32;
-    kernels->rows[FORMAT_F16] = rows_f16;
-    kernels->rows[FORMAT_BF16] = rows_bf16;
+    gemv_neon(kernels);
+    fill_block_rows(kernels);
     kernels->integer = true;
     kernels->quantize_q8 = quantize_q8;
     kernels->dot_q8 = dot_q8;

@@ -24,9 +24,10 @@
 
 enum { NEON_PANEL_ROWS = 16, NEON_TILE_TOKENS = 8 };
 
-/* Fill the operations on activations, and attention of few queries and over packed blocks, for
- * kernels_neon. */
+/* Fill the operations on activations, rows of floats, and attention of few queries and over packed
+ * blocks, for kernels_neon. */
 void rows_neon(struct kernels *kernels);
+void gemv_neon(struct kernels *kernels);
 void stream_neon(struct kernels *kernels);
 void attend_neon(struct kernels *kernels);
 

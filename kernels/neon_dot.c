@@ -1,7 +1,7 @@
 /* neon_dot: the "dotprod" tier, ARMv8.2 with SDOT. One instruction multiplies 16 bytes and adds
  * them by fours, so only the integer products differ from the neon tier. Both operands are signed,
  * as they are stored; nothing needs an offset. */
-#include "kernels/neon.h"
+#include "kernels/gemv_neon.h"
 
 static inline int32x4_t dot16(int32x4_t sum, int8x16_t a, int8x16_t b)
 {
@@ -14,6 +14,8 @@ static float dot_q8(const int8_t *q, const float *scale, const float *min, size_
     return group == 32 ? neon_dot_q8(dot16, q, scale, min, n, 32, x)
                        : neon_dot_q8(dot16, q, scale, min, n, 16, x);
 }
+
+GEMV_BLOCK_ROWS
 
 /* The panel is two blocks of eight rows. In a block, four columns after four columns:
  *
@@ -138,6 +140,7 @@ void kernels_neon_dot(struct kernels *kernels)
 {
     kernels->name = "dotprod";
     kernels->dot_q8 = dot_q8;
+    fill_block_rows(kernels);
     kernels->panel_q8 = panel_q8;
     kernels->product_q8 = product_q8;
     kernels->peak_q8 = peak_q8;
