@@ -1,6 +1,6 @@
 /* gemv_float_avx512: rows of floats times one to eight vectors with AVX-512: generation. Weights
- * are read once for all tokens, and of these only as many columns at a time as stay in the
- * first-level cache. */
+ * are read from memory once for all tokens, of which as many columns at a time are used as stay in
+ * the first-level cache. */
 #include <string.h>
 
 #include "kernels/avx512.h"
@@ -66,13 +66,15 @@ TEMPLATE void add_tile(const uint8_t *data, size_t row_bytes, size_t rows, size_
         total[i / R * ROW_BLOCK + i % R] = sum[i];
 }
 
-/* Up to ROW_BLOCK rows, tile by tile. */
+/* Up to ROW_BLOCK rows, tile by tile; eight tokens are two tiles. */
 TEMPLATE void add_rows(const uint8_t *w, size_t row_bytes, size_t rows, size_t k, size_t end,
                        const float *const *x, __m512 *total, enum format format, const size_t R,
                        const size_t T)
 {
     for (size_t r = 0; r < rows; r += R)
-        add_tile(w + r * row_bytes, row_bytes, rows - r, k, end, x, total + r, format, R, T);
+        for (size_t t = 0; t < T; t += T == 8 ? 4 : T)
+            add_tile(w + r * row_bytes, row_bytes, rows - r, k, end, x + t,
+                     total + t * ROW_BLOCK + r, format, R, T == 8 ? 4 : T);
 }
 
 TEMPLATE void multiply_float_rows(const uint8_t *w, size_t row_bytes, size_t rows, size_t n,
@@ -100,7 +102,7 @@ TEMPLATE void multiply_float_rows(const uint8_t *w, size_t row_bytes, size_t row
             else if (tokens <= 6)
                 add_rows(at, row_bytes, count, k, end, v, total, format, 4, 6);
             else
-                add_rows(at, row_bytes, count, k, end, v, total, format, 2, 8);
+                add_rows(at, row_bytes, count, k, end, v, total, format, 4, 8);
         }
         for (int t = 0; t < tokens; t++)
             for (size_t r = 0; r < count; r += 4) {
