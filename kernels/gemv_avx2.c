@@ -427,8 +427,15 @@ TEMPLATE void multiply_rows(const struct reader *f, const uint8_t *w, size_t row
             if (r0 == 0 || !all)
                 lay_out(f, x, tokens, k, end, near);
             const uint8_t *at = w + r0 * row_bytes + k / block * f->bytes;
-            for (size_t r = 0; r < count; r++, at += row_bytes)
-                add_row(f, at, (end - k) / block, near, tokens, total + r);
+            for (size_t r = 0; r < count; r++, at += row_bytes) {
+                __m256 one = total[r]; /* token's sums stay in a register */
+                if (tokens > 1) {
+                    add_row(f, at, (end - k) / block, near, tokens, total + r);
+                } else {
+                    add_row(f, at, (end - k) / block, near, 1, &one);
+                    total[r] = one;
+                }
+            }
         }
         for (size_t t = 0; t < (size_t)tokens; t++)
             for (size_t r = 0; r < count; r += 4) {
