@@ -527,15 +527,8 @@ TEMPLATE void multiply_rows(const struct reader *f, const uint8_t *w, size_t row
             if (r0 == 0 || !all)
                 lay_out(f, x, tokens, g, some, near);
             const uint8_t *at = w + r0 * row_bytes + g / per_block * f->bytes;
-            for (size_t r = 0; r < count; r++, at += row_bytes) {
-                __m512 one = total[r]; /* token's sums stay in a register */
-                if (tokens > 1) {
-                    add_row(f, at, some / per_block, near, tokens, total + r);
-                } else {
-                    add_row(f, at, some / per_block, near, 1, &one);
-                    total[r] = one;
-                }
-            }
+            for (size_t r = 0; r < count; r++, at += row_bytes)
+                add_row(f, at, some / per_block, near, tokens, total + r);
         }
         for (int t = 0; t < tokens; t++)
             for (size_t r = 0; r < count; r += 4) {
