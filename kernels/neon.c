@@ -289,6 +289,7 @@ void kernels_neon(struct kernels *kernels)
     kernels->name = "neon";
     unpack_neon(kernels);
     rows_neon(kernels);
+    attend_neon(kernels);
     kernels->f32_from_f16 = f32_from_f16;
     kernels->f32_from_bf16 = f32_from_bf16;
     kernels->f16_from_f32 = f16_row_from_f32;

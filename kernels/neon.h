@@ -21,8 +21,9 @@
 
 enum { NEON_PANEL_ROWS = 16, NEON_TILE_TOKENS = 8 };
 
-/* Fills the operations on activations and attention, for kernels_neon. */
+/* Fill the operations on activations and attention, and on its packed blocks, for kernels_neon. */
 void rows_neon(struct kernels *kernels);
+void attend_neon(struct kernels *kernels);
 
 /* Four elements from index i on of an array whose format is a constant. */
 NEON_TEMPLATE float32x4_t neon_load_4(const void *x, enum format format, size_t i)

@@ -377,6 +377,20 @@ static float exp_sum(float *x, size_t n, float shift)
     return vaddvq_f32(sum);
 }
 
+static float softmax(float *x, const float *bias, size_t n, float *top, float *sum)
+{
+    if (bias)
+        add(x, bias, n);
+    float largest = max(x, n);
+    float shrink = 1;
+    if (largest > *top) {
+        shrink = expf(*top - largest);
+        *top = largest;
+    }
+    *sum = *sum * shrink + exp_sum(x, n, *top);
+    return shrink;
+}
+
 void rows_neon(struct kernels *kernels)
 {
     kernels->add = add;
@@ -392,5 +406,6 @@ void rows_neon(struct kernels *kernels)
     kernels->attend_values = attend_values;
     kernels->max = max;
     kernels->exp_sum = exp_sum;
+    kernels->softmax = softmax;
     kernels->scale = scale;
 }
