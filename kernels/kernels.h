@@ -48,14 +48,12 @@ static inline size_t packed_dim(size_t dim)
     return (dim + 31) / 32 * 32;
 }
 
-/* Tiles: where the CPU multiplies whole tiles, every format is multiplied as bf16 (weights and
- * activations rounded to it, sums in f32). A tile of weights is 16 rows of 32 columns, one of
- * activations 32 columns, as 16 pairs of neighbours, of 16 tokens. Columns are filled up with zeros
- * to a multiple of TILES_DEPTH, tokens to one of TILES_TOKENS; what lies together:
- *
- *   activations   (tokens / 32, columns / 32, 2 tiles of tokens, 16 pairs, 16 tokens, 2)
- *   panel         (columns / 32, 2 tiles of rows, 16 rows, 32 columns)
- *   sums          (tokens / 32, 2 tiles of rows, 2 tiles of tokens, 16 rows, 16 tokens) in f32 */
+/* Tiles of bf16, for every format: weights and activations are rounded to it, sums are f32. A tile
+ * of weights is 16 rows of 32 columns, one of activations 16 pairs of columns of 16 tokens; columns
+ * and tokens are filled up with zeros to whole TILES_*. What lies together:
+ *   activations (tokens / 32, columns / 32, 2 tiles of tokens, 16 pairs, 16 tokens, 2)
+ *   panel       (columns / 32, 2 tiles of rows, 16 rows, 32 columns)
+ *   sums        (tokens / 32, 2 tiles of rows, 2 tiles of tokens, 16 rows, 16 tokens) */
 enum { TILES_ROWS = 32, TILES_TOKENS = 32, TILES_DEPTH = 32 };
 
 /* Groups of smaller activations are quantised to 0: 127 / max would overflow. */
@@ -109,23 +107,21 @@ struct kernels {
     void (*product_q8)(const int8_t *panel, const float *scale, const float *min, size_t n,
                        int group, const struct q8_row *x, int tokens, float *y, size_t ldy);
 
-    /* --- tiles (prompts) --------------------------------------------------------------------- */
-    /* NULL where the tier has none. tiles_product runs between tiles_begin and tiles_end on the
-     * same thread. */
-    void (*tiles_begin)(void);
+    /* --- tiles (prompts); NULL where the tier has none ---------------------------------------- */
+    void (*tiles_begin)(void); /* around tiles_product, on the same thread */
     void (*tiles_end)(void);
     /* x (tokens <= TILES_TOKENS, n) with rows ldx apart -> the tiles of these tokens. */
     void (*tiles_pack)(const float *x, size_t ldx, int tokens, size_t n, uint16_t *tiles);
-    /* Row `row` < TILES_ROWS of a panel of n columns: integers (n a multiple of 32) or floats. */
+    /* Row `row` of a panel of n columns: integers (n a multiple of 32) or floats. */
     void (*tiles_row_q8)(const int8_t *q, const float *scale, const float *min, size_t n, int group,
                          int row, uint16_t *panel);
     void (*tiles_row_f32)(const float *w, size_t n, int row, uint16_t *panel);
-    /* sums (+)= panel times x, both `depth` tiles deep, for tokens <= TILES_TOKENS; sums that
-     * `begin` are overwritten. Meanwhile part `part` of `parts` of the activations that follow the
-     * last of x in memory, as many as those of x, are brought nearer. */
+    /* sums (+)= panel times x, both `depth` tiles deep, tokens <= TILES_TOKENS; where sums `begin`
+     * they are overwritten. Meanwhile part `part` of `parts` of the activations that follow x in
+     * memory, as many as x, is brought nearer. */
     void (*tiles_product)(const uint16_t *panel, const uint16_t *x, size_t depth, int tokens,
                           bool begin, int part, int parts, float *sums);
-    /* y[t][r] = the sums of token t and row r, t < tokens (any number), r < rows <= TILES_ROWS. */
+    /* y[t][r] = the sums of token t < tokens (any number) and row r < rows <= TILES_ROWS. */
     void (*tiles_sums)(const float *sums, int tokens, int rows, float *y, size_t ldy);
 
     /* --- rows of activations ------------------------------------------------------------------ */
@@ -140,15 +136,13 @@ struct kernels {
     void (*gelu_tanh)(float *x, size_t n); /* the tanh approximation (Hendrycks & Gimpel) */
     void (*multiply)(float *y, const float *x, size_t n); /* y *= x */
 
-    /* --- rotation ------------------------------------------------------------------------------
-     */
+    /* --- rotation ----------------------------------------------------------------------------- */
     /* pairs (x[2t], x[2t+1]), respectively (x[t], x[t + pairs]), turned by the angle whose cosine
      * and sine are cos[t], sin[t]. */
     void (*rotate_interleaved)(float *x, const float *cos, const float *sin, size_t pairs);
     void (*rotate_halves)(float *x, const float *cos, const float *sin, size_t pairs);
 
-    /* --- attention: m queries (<= QUERIES_MAX) over n positions of one cache block
-     * ----------------- */
+    /* --- attention: m queries (<= QUERIES_MAX) over n positions of one cache block ------------ */
     /* scores[i][j] = dot(q[i], key j), i < m, j < n. Keys are stored transposed, keys[d][j] with
      * stride `ldk` elements of `format` (F32 or F16), so that neighbouring positions are lanes.
      * Rows of scores have stride lds. May compute up to the next multiple of 16 positions: both
