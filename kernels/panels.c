@@ -14,9 +14,10 @@
 
 enum {
     PANEL_MIN_TOKENS = 4, /* from here on packing a panel pays */
-    /* Tiles take as long for one token as for 16, and unpacking to bf16 costs about what twelve
-     * products of a token with integers do beyond what these take to interleave. */
-    TILES_MIN_TOKENS = 8
+    /* 32 x 32 weights take some 220 cycles to unpack and 32 to multiply with up to 16 tokens;
+     * integers take 12 a token beside their unpacking. Eight tokens or fewer, as drafts are
+     * verified in, keep the bits of a single one. */
+    TILES_MIN_TOKENS = 9
 };
 
 /* A part of the product at hand: n columns from k0 on of the panel that begins at row0. */
@@ -196,7 +197,9 @@ bool panels_are_tiles(const struct kernels *kernels, int n)
 
 bool panels_pay(const struct kernels *kernels, int n)
 {
-    return panels_are_tiles(kernels, n) || (kernels->panel_rows > 0 && n >= PANEL_MIN_TOKENS);
+    if (kernels->tiles_product)
+        return panels_are_tiles(kernels, n);
+    return kernels->panel_rows > 0 && n >= PANEL_MIN_TOKENS;
 }
 
 static const struct kind *choose_kind(const struct task *task)

@@ -21,7 +21,7 @@
 #include "tests/suites.h"
 #include "tests/support.h"
 
-enum { ROWS_MAX = 150, COLS_MAX = 1280, TOKENS_MAX = 65, PAD = 5, TILES_MIN_TOKENS = 8 };
+enum { ROWS_MAX = 150, COLS_MAX = 1280, TOKENS_MAX = 65, PAD = 5, TILES_MIN_TOKENS = 9 };
 static const float untouched = 12345.5F;
 static const double unit = 0x1p-24;
 
