@@ -36,10 +36,10 @@ enum { ROW_TOKENS_MAX = 8 };
 typedef void row_products(const void *w, size_t row_bytes, size_t rows, size_t n,
                           const struct vector *x, int tokens, float *y, size_t ldy);
 
-/* A panel: `panel_rows` weight rows by n columns, interleaved the way the tier's product wants
- * them. Sizes that the driver (matmul.c) allocates: 64-byte aligned, panel_rows * n floats, or
- * panel_rows * n bytes and PANEL_NOTE_BYTES behind them for what the tier wants to remember; scale
- * and min [n / group][panel_rows]. product is called with the n that the panel was made with. */
+/* A panel: `panel_rows` weight rows by n columns, as the tier's product wants them: 64-byte
+ * aligned, panel_rows * n floats, or as many bytes and PANEL_NOTE_BYTES behind them for what the
+ * tier wants to remember; scale and min [n / group][panel_rows]. product gets the n of its panel.
+ */
 enum { TILE_TOKENS_MAX = 16, PANEL_ROWS_MAX = 64, PANEL_NOTE_BYTES = 64 };
 
 /* Queries that meet a block of keys as it is stored, and a packed one; positions of the latter. */
@@ -51,14 +51,10 @@ static inline size_t packed_dim(size_t dim)
     return (dim + 31) / 32 * 32;
 }
 
-/* Tiles: where the CPU multiplies whole tiles, every format is multiplied as bf16 (weights and
- * activations rounded to it, sums in f32). A tile of weights is 16 rows of 32 columns, one of
- * activations 32 columns, as 16 pairs of neighbours, of 16 tokens. Columns are filled up with zeros
- * to a multiple of TILES_DEPTH, tokens to one of TILES_TOKENS; what lies together:
- *
- *   activations   (tokens / 32, columns / 32, 2 tiles of tokens, 16 pairs, 16 tokens, 2)
- *   panel         (columns / 32, 2 tiles of rows, 16 rows, 32 columns)
- *   sums          (tokens / 32, 2 tiles of rows, 2 tiles of tokens, 16 rows, 16 tokens) in f32 */
+/* Tiles of bf16, for every format: weights and activations are rounded to it, sums are f32. A tile
+ * of weights is 16 rows of 32 columns, one of activations 16 pairs of columns of 16 tokens; columns
+ * and tokens are filled up with zeros to whole TILES_*. Activations lie as (tokens / 32, columns /
+ * 32, 2, 16, 16, 2), panels as (columns / 32, 2, 16, 32), sums as (tokens / 32, 2, 2, 16, 16). */
 enum { TILES_ROWS = 32, TILES_TOKENS = 32, TILES_DEPTH = 32 };
 
 /* Groups of smaller activations are quantised to 0: 127 / max would overflow. */
@@ -70,7 +66,6 @@ struct kernels {
     /* --- weight rows ----------------------------------------------------------------------- */
     /* Per format, as format_info.unpack, and the same integers and floats bit for bit. */
     format_unpack *unpack[FORMAT_COUNT];
-
     /* F16 and BF16 rows to floats (n any length). */
     void (*f32_from_f16)(const uint16_t *h, size_t n, float *x);
     void (*f32_from_bf16)(const uint16_t *h, size_t n, float *x);
@@ -82,9 +77,7 @@ struct kernels {
     row_products *rows[FORMAT_COUNT];
     float (*dot_f32)(const float *w, const float *x, size_t n);
 
-    /* Whether quantised formats are multiplied in integers (with quantize_q8 and dot_q8) or, as the
-     * scalar reference does, in f32. */
-    bool integer;
+    bool integer; /* whether block formats are multiplied in integers, not as in scalar in f32 */
     /* x[n] to one q8 row, n a multiple of group (16 or 32); the same integers and scales on every
      * tier. With max = max|x| of the group: scale = max / 127 and q = x * (127 / max), each
      * operation rounded to f32 and q to the nearest integer, ties to even. Where max < Q8_TINY,
@@ -97,8 +90,7 @@ struct kernels {
                     struct q8_row x);
 
     /* --- panels of rows times tiles of tokens (prompts) ------------------------------------- */
-    /* 0: the tier has no panels (the four functions are NULL), every product goes row by row. */
-    int panel_rows;  /* <= PANEL_ROWS_MAX */
+    int panel_rows;  /* <= PANEL_ROWS_MAX; 0: there are none, and the functions are NULL */
     int tile_tokens; /* <= TILE_TOKENS_MAX */
     /* rows[panel_rows] each of n floats -> panel. */
     void (*panel_f32)(const float *const *rows, size_t n, float *panel);
@@ -112,23 +104,20 @@ struct kernels {
     void (*product_q8)(const int8_t *panel, const float *scale, const float *min, size_t n,
                        int group, const struct q8_row *x, int tokens, float *y, size_t ldy);
 
-    /* --- tiles (prompts) --------------------------------------------------------------------- */
-    /* NULL where the tier has none. tiles_product runs between tiles_begin and tiles_end on the
-     * same thread. */
-    void (*tiles_begin)(void);
-    void (*tiles_end)(void);
+    /* --- tiles (prompts); NULL where the tier has none ---------------------------------------- */
+    void (*tiles_begin)(void), (*tiles_end)(void); /* around tiles_product, on the same thread */
     /* x (tokens <= TILES_TOKENS, n) with rows ldx apart -> the tiles of these tokens. */
     void (*tiles_pack)(const float *x, size_t ldx, int tokens, size_t n, uint16_t *tiles);
-    /* Row `row` < TILES_ROWS of a panel of n columns: integers (n a multiple of 32) or floats. */
+    /* Row `row` of a panel of n columns: integers (n a multiple of 32) or floats. */
     void (*tiles_row_q8)(const int8_t *q, const float *scale, const float *min, size_t n, int group,
                          int row, uint16_t *panel);
     void (*tiles_row_f32)(const float *w, size_t n, int row, uint16_t *panel);
-    /* sums (+)= panel times x, both `depth` tiles deep, for tokens <= TILES_TOKENS; sums that
-     * `begin` are overwritten. Meanwhile part `part` of `parts` of the activations that follow the
-     * last of x in memory, as many as those of x, are brought nearer. */
+    /* sums (+)= panel times x, `depth` tiles deep, tokens <= TILES_TOKENS; sums that `begin` are
+     * overwritten. Meanwhile a part of what follows x in memory, as much as x, is brought nearer.
+     */
     void (*tiles_product)(const uint16_t *panel, const uint16_t *x, size_t depth, int tokens,
                           bool begin, int part, int parts, float *sums);
-    /* y[t][r] = the sums of token t and row r, t < tokens (any number), r < rows <= TILES_ROWS. */
+    /* y[t][r] = the sums of token t < tokens (any number) and row r < rows <= TILES_ROWS. */
     void (*tiles_sums)(const float *sums, int tokens, int rows, float *y, size_t ldy);
 
     /* --- rows of activations ------------------------------------------------------------------ */
@@ -144,8 +133,7 @@ struct kernels {
     void (*gelu_tanh)(float *x, const float *up, size_t n); /* the tanh approximation (Hendrycks &
                                                                Gimpel) */
 
-    /* --- rotation ------------------------------------------------------------------------------
-     */
+    /* --- rotation ----------------------------------------------------------------------------- */
     /* pairs (x[2t], x[2t+1]), respectively (x[t], x[t + pairs]), turned by the angle whose cosine
      * and sine are cos[t], sin[t]. */
     void (*rotate_interleaved)(float *x, const float *cos, const float *sin, size_t pairs);
@@ -211,8 +199,8 @@ void kernels_amx(struct kernels *kernels);
 void kernels_neon(struct kernels *kernels);
 void kernels_neon_dot(struct kernels *kernels);
 
-/* Fills the table for `isa`, or for the best tier of this CPU when isa is NULL. An unknown name, or
- * one that this CPU lacks, is an error that lists what there is. */
+/* Fills the table for `isa`, NULL: for the best tier of this CPU. A name that is unknown, or that
+ * this CPU lacks, is an error that lists what there is. */
 int kernels_select(struct kernels *kernels, const char *isa, struct error *err);
 
 /* The i-th tier that this CPU can run, worst ("scalar") first; NULL past the end. */
