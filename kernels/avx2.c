@@ -1,5 +1,5 @@
 /* avx2: weights times activations with AVX2, FMA and F16C; avx2_rows.c has activations,
- * attend_stream_avx2.c attention, gemv_avx2.c products of one token, decode_avx2.h the block formats.
+ * attend_stream_avx2.c attention, gemv_avx2.c products of one token, decode_avx2.h the formats.
  *
  * Panels: 16 rows, interleaved in units of 32 bits (one float or four bytes):
  *   unit 0: row 0 .. row 15 | unit 1: row 0 .. row 15 | ...

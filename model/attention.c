@@ -257,7 +257,7 @@ void attention(struct session *session, int layer, int first, int n)
     if (floats > 0 && floats <= session->parts_floats) {
         task.n_parts = (int)attend_count_parts(session, layer, first, n);
         if (task.n_parts > 1) {
-            /* Neighbouring parts for a thread: the end of each asks for the beginning of the next. */
+            /* Neighbours for a thread: the end of each part asks for the beginning of the next. */
             parallel_for_shrinking(task.n_items * task.n_parts, 1, parts_body, &task);
             parallel_for(task.n_items, task.n_items, merge_body, &task);
             return;
