@@ -37,24 +37,21 @@ typedef void row_products(const void *w, size_t row_bytes, size_t rows, size_t n
                           const struct vector *x, int tokens, float *y, size_t ldy);
 
 /* A panel: `panel_rows` weight rows by n columns, as the tier's product wants them: 64-byte
- * aligned, panel_rows * n floats, or as many bytes and PANEL_NOTE_BYTES behind them for what the
- * tier wants to remember; scale and min [n / group][panel_rows]. product gets the n of its panel.
- */
+ * aligned, panel_rows * n floats, or as many bytes and PANEL_NOTE_BYTES behind them for notes of
+ * the tier; scale and min [n / group][panel_rows]. product gets the n of its panel. */
 enum { TILE_TOKENS_MAX = 16, PANEL_ROWS_MAX = 64, PANEL_NOTE_BYTES = 64 };
 
 /* Queries that meet a block of keys as it is stored, and a packed one; positions of the latter. */
 enum { QUERIES_MAX = 16, PACKED_QUERIES = 64, PACKED_POSITIONS = 128 };
-
-/* The floats of a row in packed arrays. */
 static inline size_t packed_dim(size_t dim)
 {
     return (dim + 31) / 32 * 32;
 }
 
-/* Tiles of bf16, for every format: weights and activations are rounded to it, sums are f32. A tile
- * of weights is 16 rows of 32 columns, one of activations 16 pairs of columns of 16 tokens; columns
- * and tokens are filled up with zeros to whole TILES_*. Activations lie as (tokens / 32, columns /
- * 32, 2, 16, 16, 2), panels as (columns / 32, 2, 16, 32), sums as (tokens / 32, 2, 2, 16, 16). */
+/* Tiles of bf16, for every format; sums are f32. A tile of weights is 16 rows of 32 columns, one of
+ * activations 16 pairs of columns of 16 tokens, filled up with zeros to whole TILES_*. Activations
+ * lie as (tokens / 32, columns / 32, 2, 16, 16, 2), panels as (columns / 32, 2, 16, 32), sums as
+ * (tokens / 32, 2, 2, 16, 16). */
 enum { TILES_ROWS = 32, TILES_TOKENS = 32, TILES_DEPTH = 32 };
 
 /* Groups of smaller activations are quantised to 0: 127 / max would overflow. */
@@ -62,7 +59,6 @@ enum { TILES_ROWS = 32, TILES_TOKENS = 32, TILES_DEPTH = 32 };
 
 struct kernels {
     const char *name; /* "scalar", "avx2", ... */
-
     /* --- weight rows ----------------------------------------------------------------------- */
     /* Per format, as format_info.unpack, and the same integers and floats bit for bit. */
     format_unpack *unpack[FORMAT_COUNT];
@@ -113,8 +109,7 @@ struct kernels {
                          int row, uint16_t *panel);
     void (*tiles_row_f32)(const float *w, size_t n, int row, uint16_t *panel);
     /* sums (+)= panel times x, `depth` tiles deep, tokens <= TILES_TOKENS; sums that `begin` are
-     * overwritten. Meanwhile a part of what follows x in memory, as much as x, is brought nearer.
-     */
+     * overwritten. Meanwhile a part of what follows x in memory is brought nearer. */
     void (*tiles_product)(const uint16_t *panel, const uint16_t *x, size_t depth, int tokens,
                           bool begin, int part, int parts, float *sums);
     /* y[t][r] = the sums of token t < tokens (any number) and row r < rows <= TILES_ROWS. */
@@ -130,8 +125,7 @@ struct kernels {
     /* x = f(x), times up unless that is NULL. */
     void (*silu)(float *x, const float *up, size_t n);      /* x * sigmoid(x) */
     void (*gelu)(float *x, const float *up, size_t n);      /* exact: x * Phi(x) */
-    void (*gelu_tanh)(float *x, const float *up, size_t n); /* the tanh approximation (Hendrycks &
-                                                               Gimpel) */
+    void (*gelu_tanh)(float *x, const float *up, size_t n); /* its tanh approximation */
 
     /* --- rotation ----------------------------------------------------------------------------- */
     /* pairs (x[2t], x[2t+1]), respectively (x[t], x[t + pairs]), turned by the angle whose cosine
@@ -139,8 +133,7 @@ struct kernels {
     void (*rotate_interleaved)(float *x, const float *cos, const float *sin, size_t pairs);
     void (*rotate_halves)(float *x, const float *cos, const float *sin, size_t pairs);
 
-    /* --- attention: m queries (<= QUERIES_MAX) over n positions of one cache block --------------
-     */
+    /* --- attention: m queries (<= QUERIES_MAX) over n positions of one cache block ------------ */
     /* scores[i][j] = dot(q[i], key j), i < m, j < n; rows of scores have stride lds. May compute up
      * to the next multiple of 16 positions: keys, their scales and scores have room for that. Each
      * score sums over d in rising order, whatever m and n are, the elements of keys being the same
@@ -165,30 +158,28 @@ struct kernels {
      * Queries, keys and values are brought once into the form that the tier multiplies with, which
      * nobody else reads. Packed arrays are 64-byte aligned and have packed_dim(dim) floats for each
      * of PACKED_QUERIES queries or PACKED_POSITIONS positions. A score or a sum does not depend on
-     * m, n or the rows beside it; on the scalar tier it has the bits of attend_scores and
-     * attend_values. */
+     * m, n or its neighbours; on the scalar tier it has the bits of attend_scores, attend_values.
+     */
     void (*pack_queries)(const float *const *q, int m, size_t dim, void *packed);
     /* Positions [0, n), n <= PACKED_POSITIONS, of keys as for attend_scores, of values as for
      * attend_values. Keys are there up to the next multiple of 32 positions. */
     void (*pack_keys)(const void *keys, size_t ldk, enum format format, size_t n, size_t dim,
                       void *packed);
     void (*pack_values)(const void *values, enum format format, size_t n, size_t dim, void *packed);
-    /* scores[i][j] = q[i] . key j, i < m <= PACKED_QUERIES, j < n, of which there may
-     * be fewer than were packed. Up to the next multiple of 16 rows and of 32 positions may be
-     * written: lds >= PACKED_POSITIONS. */
+    /* scores[i][j] = q[i] . key j, i < m <= PACKED_QUERIES, j < n, which may be fewer than were
+     * packed. Whole 16 rows and 32 positions may be written: lds >= PACKED_POSITIONS. */
     void (*packed_scores)(float *scores, size_t lds, const void *q, int m, const void *keys,
                           size_t n, size_t dim);
-    /* out[i][d] += sum over j < n of p[i][j] * value j[d], n as for packed_scores. Up to
-     * the next multiple of 16 rows of p may be read and of out written, with rubbish: ldo >=
-     * packed_dim(dim). */
+    /* out[i][d] += sum over j < n of p[i][j] * value j[d], n as for packed_scores. Whole 16 rows
+     * of p may be read and of out written, with rubbish: ldo >= packed_dim(dim). */
     void (*packed_values)(float *out, size_t ldo, const float *p, size_t ldp, int m,
                           const void *values, size_t n, size_t dim);
 
     /* --- what the multiply units give, for bench ---------------------------------------------- */
-    /* Multiplies as fast as the tier can, in registers alone; returns how many multiply-adds that
-     * was. Of floats, and of 8-bit integers where the tier multiplies them. */
+    /* Multiplies in registers alone; returns how often. Floats, bytes and tiles, or NULL. */
     double (*peak_f32)(size_t rounds);
     double (*peak_q8)(size_t rounds);
+    double (*peak_tiles)(size_t rounds);
 };
 
 /* Tiers fill a table; each is defined in the file of its name. `kernels` holds the tier below. */
@@ -199,8 +190,8 @@ void kernels_amx(struct kernels *kernels);
 void kernels_neon(struct kernels *kernels);
 void kernels_neon_dot(struct kernels *kernels);
 
-/* Fills the table for `isa`, NULL: for the best tier of this CPU. A name that is unknown, or that
- * this CPU lacks, is an error that lists what there is. */
+/* Fills the table for `isa`, NULL: the best tier of this CPU. A name that is unknown, or that this
+ * CPU lacks, is an error that lists what there is. */
 int kernels_select(struct kernels *kernels, const char *isa, struct error *err);
 
 /* The i-th tier that this CPU can run, worst ("scalar") first; NULL past the end. */
