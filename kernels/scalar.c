@@ -333,8 +333,7 @@ static void packed_scores(float *scores, size_t lds, const void *q, int m, const
     const float *row[PACKED_QUERIES];
     for (int i = 0; i < m; i++)
         row[i] = (const float *)q + (size_t)i * dim;
-    struct stored stored = {
-        .format = FORMAT_F32, .elements = keys, .stride = PACKED_POSITIONS};
+    struct stored stored = {.format = FORMAT_F32, .elements = keys, .stride = PACKED_POSITIONS};
     attend_scores(scores, lds, row, m, &stored, n, dim);
 }
 
