@@ -120,21 +120,33 @@ static void packed_values(float *out, size_t ldo, const float *p, size_t ldp, in
 
 /* --- softmax ------------------------------------------------------------------------------- */
 
-static float softmax(float *x, const float *bias, size_t n, float *max, float *sum)
+/* Scores j.. with their bias. */
+TEMPLATE __m256 biased(__m256 x, const struct bias *bias, size_t j)
+{
+    if (bias->row)
+        return _mm256_add_ps(x, _mm256_loadu_ps(bias->row + j));
+    __m256 lane = _mm256_setr_ps(0, 1, 2, 3, 4, 5, 6, 7);
+    __m256 distance = _mm256_sub_ps(_mm256_set1_ps(bias->distance - (float)j), lane);
+    return _mm256_sub_ps(x, _mm256_mul_ps(_mm256_set1_ps(bias->slope), distance));
+}
+
+static float softmax(float *x, const struct bias *bias, size_t n, float *max, float *sum)
 {
     __m256 top = _mm256_set1_ps(-INFINITY);
     size_t j = 0;
     for (; j + LANES <= n; j += LANES) {
         __m256 v = _mm256_loadu_ps(x + j);
         if (bias) {
-            v = _mm256_add_ps(v, _mm256_loadu_ps(bias + j));
+            v = biased(v, bias, j);
             _mm256_storeu_ps(x + j, v);
         }
         top = _mm256_max_ps(v, top);
     }
     float largest = max8(top);
     for (; j < n; j++) {
-        x[j] = bias ? x[j] + bias[j] : x[j];
+        if (bias)
+            x[j] =
+                bias->row ? x[j] + bias->row[j] : x[j] - bias->slope * (bias->distance - (float)j);
         largest = x[j] > largest ? x[j] : largest;
     }
     float shrink = 1;

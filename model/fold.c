@@ -58,17 +58,23 @@ static void add_values(const struct fold *fold, const struct row *row, size_t be
     }
 }
 
-/* What is added to the scores of lanes [begin, end), where it lies in a row of the table. */
-static const float *find_bias(const struct fold *fold, const struct row *row, size_t begin,
-                              size_t end)
+/* What is added to the scores of lanes [begin, end), where it lies in a row of the table or is a
+ * slope times distances that floats hold, whose products round as those in double would. */
+static bool find_bias(const struct fold *fold, const struct row *row, size_t begin, size_t end,
+                      struct bias *bias)
 {
-    if (!fold->straight || fold->position->scheme->vectors)
-        return NULL;
-    struct run run = {.head = row->head,
-                      .distance = row->place - fold->place - (double)begin,
-                      .step = 1,
-                      .n = (int)(end - begin)};
-    return table_bias(fold->table, &run);
+    const struct position_scheme *scheme = fold->position->scheme;
+    double distance = row->place - fold->place - (double)begin;
+    if (!fold->straight || scheme->vectors)
+        return false;
+    if (scheme->slope) {
+        *bias = (struct bias){.slope = scheme->slope(fold->position, row->head),
+                              .distance = (float)distance};
+        return distance < 0x1p24 && distance == (double)(int)distance;
+    }
+    struct run run = {.head = row->head, .distance = distance, .step = 1, .n = (int)(end - begin)};
+    bias->row = table_bias(fold->table, &run);
+    return bias->row != NULL;
 }
 
 void fold_row(const struct fold *fold, const struct row *row, size_t first, size_t last,
@@ -80,16 +86,17 @@ void fold_row(const struct fold *fold, const struct row *row, size_t first, size
         memset(scores + first, 0, (last - first) * sizeof *scores);
         return;
     }
-    const float *bias = NULL;
+    struct bias bias;
+    bool biased = false;
     if (scheme->bias || scheme->add_bias || scheme->vectors) {
-        bias = find_bias(fold, row, begin, end);
-        if (!bias)
+        biased = find_bias(fold, row, begin, end, &bias);
+        if (!biased)
             add_scores(fold, row, begin, end, scores);
     }
     if (scheme->add_content)
         scheme->add_content(p, row->content, row->state, (int)(end - begin), scores + begin);
-    float shrink =
-        fold->k->softmax(scores + begin, bias, end - begin, &softmax->max, &softmax->sum);
+    float shrink = fold->k->softmax(scores + begin, biased ? &bias : NULL, end - begin,
+                                    &softmax->max, &softmax->sum);
     if (shrink != 1)
         fold->k->scale(softmax->out, fold->dim, shrink);
     if (p->vector_heads[VECTORS_VALUE] > 0)
