@@ -119,7 +119,7 @@ static void packed_values(float *out, size_t ldo, const float *p, size_t ldp, in
 /* exp(x) of what is 0 or less */
 TEMPLATE __m512 weights(__m512 x)
 {
-    return exp16_live(x, exp16_lives(x));
+    return exp16_live(x, exp16_lives(WEIGHT_MIN, x));
 }
 
 /* The maximum is now at least `largest`; returns what the sum shrinks by. */
@@ -138,7 +138,8 @@ TEMPLATE __m512 biased(__m512 x, const struct bias *bias, bool line, size_t j, _
     if (!line)
         return _mm512_add_ps(x, load_f32(bias->row + j, lanes));
     __m512 lane = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    __m512 distance = _mm512_sub_ps(_mm512_set1_ps(bias->distance - (float)j), lane);
+    lane = _mm512_add_ps(lane, _mm512_set1_ps((float)j));
+    __m512 distance = _mm512_sub_ps(_mm512_set1_ps(bias->distance), lane);
     return _mm512_sub_ps(x, _mm512_mul_ps(_mm512_set1_ps(bias->slope), distance));
 }
 

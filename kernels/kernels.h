@@ -177,7 +177,8 @@ struct kernels {
     /* A stretch of scores joins the running softmax of its row: x += bias unless NULL, *max grows
      * to the largest x, x = exp(x - *max), *sum *= shrink, *sum += all x. Returns shrink =
      * exp(old max - new max), which what the row has gathered must be multiplied by: 1 where the
-     * maximum has not grown. n > 0; errors as above. */
+     * maximum has not grown. n > 0; errors as above, but below exp(-44), which no sum of floats
+     * beside 1 shows, a result may be 0: products with it would be subnormal, which is slow. */
     float (*softmax)(float *x, const struct bias *bias, size_t n, float *max, float *sum);
     void (*scale)(float *x, size_t n, float factor); /* x *= factor */
 

@@ -4,6 +4,9 @@
 #include <math.h>
 #include <string.h>
 
+/* What no sum of floats beside 1 shows; products with less may be subnormal, which is slow. */
+#define NOTHING 0x1p-64F
+
 struct fold fold_open(const struct session *session, const struct position *position, int form,
                       int64_t start, const float *keys)
 {
@@ -126,6 +129,8 @@ void fold_merge(const struct kernels *k, struct softmax *total, const struct sof
         total->max = part->max;
     } else {
         add = expf(part->max - total->max);
+        if (add < NOTHING)
+            return;
     }
     struct stored values = {.format = FORMAT_F32, .elements = part->out};
     k->attend_values(&total->out, &add, 1, 1, &values, 1, dim);

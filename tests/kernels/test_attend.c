@@ -211,7 +211,7 @@ static void check_softmax(const struct kernels *k, size_t n, const struct bias *
         double weight = exp(all[j] - largest);
         total += weight;
         /* Differences of scores are rounded, and so are the factors between stretches. */
-        double bound = (1e-6 + 4 * unit * (fabs(all[j]) + fabs(largest))) * weight + 1e-37;
+        double bound = (1e-6 + 4 * unit * (fabs(all[j]) + fabs(largest))) * weight + 1e-19;
         if (!(fabs(found[j] - weight) <= bound))
             ck_abort_msg("%s: weight %zu of %zu: %.9g, expected %.9g", k->name, j, n, found[j],
                          weight);
