@@ -57,6 +57,14 @@ enum { TILES_ROWS = 32, TILES_TOKENS = 32, TILES_DEPTH = 32 };
 /* Groups of smaller activations are quantised to 0: 127 / max would overflow. */
 #define Q8_TINY 0x1p-100F
 
+/* What is added to n scores: row[n] or, where that is NULL, -(slope * (distance - j)) to score j,
+ * the product rounded; distances are whole, 2^24 at most. */
+struct bias {
+    const float *row;
+    float slope;
+    float distance;
+};
+
 struct kernels {
     const char *name; /* "scalar", "avx2", ... */
     /* --- weight rows ----------------------------------------------------------------------- */
@@ -147,11 +155,12 @@ struct kernels {
     float (*max)(const float *x, size_t n); /* n > 0 */
     /* x[i] = exp(x[i] - shift); returns their sum. x - shift <= 0; relative error <= 2e-7. */
     float (*exp_sum)(float *x, size_t n, float shift);
-    /* A stretch of scores joins the running softmax of its row: x += bias[n] unless NULL, *max
-     * grows to the largest x, x = exp(x - *max), *sum *= shrink, *sum += all x. Returns shrink =
+    /* A stretch of scores joins the running softmax of its row: x += bias unless NULL, *max grows
+     * to the largest x, x = exp(x - *max), *sum *= shrink, *sum += all x. Returns shrink =
      * exp(old max - new max), which what the row has gathered must be multiplied by: 1 where the
-     * maximum has not grown. n > 0; errors as above. */
-    float (*softmax)(float *x, const float *bias, size_t n, float *max, float *sum);
+     * maximum has not grown. n > 0; errors as above, but below exp(-44), which no sum of floats
+     * beside 1 shows, a result may be 0: products with it would be subnormal, which is slow. */
+    float (*softmax)(float *x, const struct bias *bias, size_t n, float *max, float *sum);
     void (*scale)(float *x, size_t n, float factor); /* x *= factor */
 
     /* --- attention over packed blocks (prompts) -----------------------------------------------

@@ -263,10 +263,12 @@ static float exp_sum(float *x, size_t n, float shift)
     return (float)sum;
 }
 
-static float softmax(float *x, const float *bias, size_t n, float *top, float *sum)
+static float softmax(float *x, const struct bias *bias, size_t n, float *top, float *sum)
 {
-    if (bias)
-        add(x, bias, n);
+    if (bias && bias->row)
+        add(x, bias->row, n);
+    for (size_t j = 0; bias && !bias->row && j < n; j++)
+        x[j] -= bias->slope * (bias->distance - (float)j);
     float largest = max(x, n);
     float shrink = 1;
     if (largest > *top) {
