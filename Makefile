@@ -35,7 +35,7 @@ objects = $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(FOREIGN),$1))
 LIBRARY := $(BUILD)/liblonghand.a
 LIBRARY_FOLDERS := base kernels model model/huggingface model/position tokenizer
 LIBRARY_OBJECTS := $(call objects,$(wildcard $(LIBRARY_FOLDERS:%=%/*.c)))
-COMMAND_OBJECTS := $(call objects,$(wildcard commands/*.c))
+COMMAND_OBJECTS := $(call objects,$(wildcard commands/*.c commands/*/*.c))
 PROGRAM := $(if $(filter build,$(BUILD)),longhand,$(BUILD)/longhand)
 
 # The tests link the library and the commands; a cross-built runner leaves out the commands and what

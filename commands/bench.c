@@ -91,6 +91,7 @@ static int report_json(const struct bench *bench, const struct test *test, const
     cJSON_AddNumberToObject(object, "memory_bytes_per_second", bench->limits.bytes);
     cJSON_AddNumberToObject(object, "float_multiply_adds_per_second", bench->limits.floats);
     cJSON_AddNumberToObject(object, "integer_multiply_adds_per_second", bench->limits.integers);
+    cJSON_AddNumberToObject(object, "tile_multiply_adds_per_second", bench->limits.tiles);
     cJSON_AddStringToObject(object, "isa", bench->engine.model.kernels.name);
     cJSON_AddNumberToObject(object, "threads", parallel_threads());
     cJSON_AddStringToObject(object, "context", context);
@@ -106,7 +107,9 @@ static int run_test(struct bench *bench, const struct test *test, struct error *
         return error_memory(err, "timings", (size_t)o->repetitions * sizeof *seconds);
     int result = time_test(bench, test, seconds, err);
     if (result == 0) {
-        int batch = test->generation ? 1 : SESSION_BATCH;
+        int batch = test->generation               ? 1
+                    : test->tokens < SESSION_BATCH ? test->tokens
+                                                   : SESSION_BATCH;
         struct least least =
             limits_least(&bench->limits, &bench->session, test->depth, test->tokens, batch);
         bool reads = least.reading > least.multiplying;

@@ -94,29 +94,39 @@ int limits_measure(struct limits *limits, const struct kernels *kernels, struct 
 {
     limits->floats = measure_multiplying(kernels->peak_f32);
     limits->integers = measure_multiplying(kernels->peak_q8);
+    limits->tiles = measure_multiplying(kernels->peak_tiles);
     return measure_reading(&limits->bytes, err);
 }
 
 /* --- counted -------------------------------------------------------------------------------- */
 
-static double product_seconds(const struct limits *limits, const struct linear *linear)
+/* Multiply-adds a second of a product of `batch` tokens. */
+static double product_rate(const struct limits *limits, const struct matrix *w, int batch)
+{
+    if (limits->tiles > 0 && batch > ROW_TOKENS_MAX)
+        return limits->tiles;
+    bool integers = limits->integers > 0 && format_info[w->format].group > 0;
+    return integers ? limits->integers : limits->floats;
+}
+
+static double product_seconds(const struct limits *limits, const struct linear *linear, int batch)
 {
     const struct matrix *w = &linear->w;
-    bool integers = limits->integers > 0 && format_info[w->format].group > 0;
-    double count = w->data ? (double)w->rows * w->cols : 0;
-    return count / (integers ? limits->integers : limits->floats);
+    return w->data ? (double)w->rows * w->cols / product_rate(limits, w, batch) : 0;
 }
 
 /* Of a token's products with weights, but for the logits. */
-static double layers_seconds(const struct limits *limits, const struct model *model)
+static double layers_seconds(const struct limits *limits, const struct model *model, int batch)
 {
     double seconds = 0;
     for (int l = 0; l < model->config.n_layers; l++) {
         const struct layer *layer = &model->layers[l];
         for (int i = 0; i < layer->n_qkv; i++)
-            seconds += product_seconds(limits, &layer->qkv[i]);
-        seconds += product_seconds(limits, &layer->output) + product_seconds(limits, &layer->gate) +
-                   product_seconds(limits, &layer->up) + product_seconds(limits, &layer->down);
+            seconds += product_seconds(limits, &layer->qkv[i], batch);
+        seconds += product_seconds(limits, &layer->output, batch) +
+                   product_seconds(limits, &layer->gate, batch) +
+                   product_seconds(limits, &layer->up, batch) +
+                   product_seconds(limits, &layer->down, batch);
     }
     return seconds;
 }
@@ -141,9 +151,10 @@ struct least limits_least(const struct limits *limits, const struct session *ses
 {
     const struct model *model = session->model;
     const struct config *c = &model->config;
-    double layers = layers_seconds(limits, model);
-    double logits = product_seconds(limits, &model->output);
-    double key_seconds = 2.0 * c->n_heads * c->head_dim / limits->floats; /* score and value */
+    double layers = layers_seconds(limits, model, batch);
+    double logits = product_seconds(limits, &model->output, 1);
+    double key_rate = limits->tiles > 0 && batch > ROW_TOKENS_MAX ? limits->tiles : limits->floats;
+    double key_seconds = 2.0 * c->n_heads * c->head_dim / key_rate; /* score and value */
     double key_bytes = 2.0 * (double)cache_block_bytes(&session->cache) / CACHE_BLOCK;
     struct least least = {0};
     for (int t = 0; t < tokens; t++) {

@@ -10,6 +10,7 @@ struct limits {
     double bytes;    /* read from memory */
     double floats;   /* multiply-adds of floats */
     double integers; /* multiply-adds of 8-bit integers; 0 where the kernels do not do these */
+    double tiles;    /* multiply-adds of tiles of bf16; likewise */
 };
 
 int limits_measure(struct limits *limits, const struct kernels *kernels, struct error *err);

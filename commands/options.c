@@ -1,8 +1,6 @@
 /* options: see options.h. */
 #include "commands/options.h"
 
-#include <ctype.h>
-#include <errno.h>
 #include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
@@ -10,53 +8,22 @@
 #include <string.h>
 #include <time.h>
 
+#include "commands/option_values.h"
 #include "kernels/kernels.h"
-#include "model/cache.h"
-
-/* WHOLE and REAL have a range and are an int64_t and a double; INTEGER is WHOLE in an int, INTEGERS
- * a list of them, NUMBER a float that is checked elsewhere; LIST gathers the texts of an option
- * that is repeated. */
-enum kind {
-    FLAG,
-    INTEGER,
-    INTEGERS,
-    WHOLE,
-    NUMBER,
-    REAL,
-    TEXT,
-    FORMAT,
-    SCALING,
-    SIZE,
-    SEED,
-    STOP,
-    LIST
-};
-
-/* One row per option; `target` is where its value goes in struct options. */
-struct row {
-    const char *name;
-    char letter; /* 0: none */
-    unsigned group;
-    enum kind kind;
-    size_t target;
-    double min, max; /* of whole and REAL numbers */
-    const char *argument;
-    const char *help; /* lines of it, at most 72 columns */
-};
 
 #define AT(field) offsetof(struct options, field)
 
-static const struct row rows[] = {
+static const struct option_row rows[] = {
     {"model", 'm', OPTIONS_MODEL, TEXT, AT(model), 0, 0, "FILE",
      "model (default: the one that ships)"},
-    {"model", 'm', OPTIONS_PERPLEXITY, LIST, AT(models), 0, 0, "FILE",
+    {"model", 'm', OPTIONS_PERPLEXITY, LIST, AT(models), 0, MAX_LISTED, "FILE",
      "model (default: the one that ships); may be repeated"},
     {"tokenizer", 0, OPTIONS_MODEL | OPTIONS_PERPLEXITY, TEXT, AT(tokenizer), 0, 0, "FILE",
      "tokenizer, where the model has none"},
     {"prompt", 'p', OPTIONS_TEXT, TEXT, AT(prompt), 0, 0, "TEXT", "the text"},
     {"file", 'f', OPTIONS_TEXT, TEXT, AT(file), 0, 0, "FILE",
      "read the text from FILE (default: standard input)"},
-    {"file", 'f', OPTIONS_PERPLEXITY, LIST, AT(files), 0, 0, "FILE",
+    {"file", 'f', OPTIONS_PERPLEXITY, LIST, AT(files), 0, MAX_LISTED, "FILE",
      "text to score (default: standard input); may be repeated"},
     {"mode", 0, OPTIONS_PERPLEXITY, TEXT, AT(mode), 0, 0, "MODE",
      "chunked: independent segments (default); sliding: windows, of which\n"
@@ -107,7 +74,7 @@ static const struct row rows[] = {
      "tokens the penalty looks back on (64)"},
     {"seed", 0, OPTIONS_SAMPLING, SEED, AT(sampler.seed), 0, 0, "N",
      "same seed, same text (default: from the clock)"},
-    {"stop", 0, OPTIONS_SAMPLING, STOP, 0, 0, 0, "TEXT",
+    {"stop", 0, OPTIONS_SAMPLING, LIST, AT(stops), 1, 16, "TEXT",
      "end at TEXT, which is not printed; may be repeated"},
     {"no-lookup", 0, OPTIONS_SAMPLING, FLAG, AT(no_lookup), 0, 0, NULL,
      "do not guess ahead from the text so far (same text, slower)"},
@@ -154,169 +121,6 @@ static const struct row rows[] = {
 };
 
 enum { N_ROWS = sizeof rows / sizeof rows[0], LONG_BASE = 256 };
-
-static int parse_whole(const struct row *row, const char *text, int64_t *out, struct error *err)
-{
-    char *end;
-    errno = 0;
-    long long value = strtoll(text, &end, 10);
-    if (end == text || *end || errno == ERANGE || (double)value < row->min ||
-        (double)value > row->max)
-        return error_set(err, "--%s: \"%s\" found, expected a whole number from %.0f to %.0f",
-                         row->name, text, row->min, row->max);
-    *out = value;
-    return 0;
-}
-
-/* Numbers with commas between them replace the default. */
-static int parse_wholes(const struct row *row, const char *text, struct number_list *list,
-                        struct error *err)
-{
-    char number[24];
-    list->n = 0;
-    for (const char *c = text;; c++) {
-        size_t length = strcspn(c, ",");
-        int64_t whole = 0;
-        snprintf(number, sizeof number, "%.*s", (int)(length < 23 ? length : 23), c);
-        if (list->n == MAX_NUMBERS)
-            return error_set(err, "--%s: more than %d numbers", row->name, MAX_NUMBERS);
-        if (parse_whole(row, number, &whole, err))
-            return -1;
-        list->at[list->n++] = (int)whole;
-        c += length;
-        if (!*c)
-            return 0;
-    }
-}
-
-static int parse_number(const struct row *row, const char *text, double *out, struct error *err)
-{
-    bool bounded = row->min < row->max;
-    char *end;
-    double value = strtod(text, &end);
-    bool number = end != text && !*end && value >= -1e30 && value <= 1e30;
-    if (number && (!bounded || (value >= row->min && value <= row->max))) {
-        *out = value;
-        return 0;
-    }
-    return bounded ? error_set(err, "--%s: \"%s\" found, expected a number from %g to %g",
-                               row->name, text, row->min, row->max)
-                   : error_set(err, "--%s: \"%s\" found, expected a number", row->name, text);
-}
-
-static int parse_format(const struct row *row, const char *text, enum format *out,
-                        struct error *err)
-{
-    int format = format_from_name(text);
-    if (format < 0 || !cache_supports((enum format)format))
-        return error_set(err, "--%s: \"%s\" found, expected one of %s", row->name, text,
-                         cache_formats());
-    *out = (enum format)format;
-    return 0;
-}
-
-static int parse_scaling(const struct row *row, const char *text, int *out, struct error *err)
-{
-    *out = rope_scaling_from_name(text);
-    if (*out >= 0)
-        return 0;
-    char names[128] = "";
-    size_t length = 0;
-    for (int kind = 0; kind < ROPE_SCALING_COUNT && length < sizeof names; kind++)
-        length += (size_t)snprintf(names + length, sizeof names - length, "%s%s", kind ? ", " : "",
-                                   rope_scaling_name((enum rope_scaling_kind)kind));
-    return error_set(err, "--%s: \"%s\" found, expected one of %s", row->name, text, names);
-}
-
-/* Units are decimal, as in all that the program says of memory. */
-static int parse_size(const struct row *row, const char *text, size_t *out, struct error *err)
-{
-    static const char units[] = "KMGT";
-    char *end;
-    double value = strtod(text, &end);
-    const char *unit = *end ? strchr(units, toupper((unsigned char)*end)) : NULL;
-    for (const char *u = units; unit && u <= unit; u++)
-        value *= 1000;
-    if (*text < '0' || *text > '9' || end[unit ? 1 : 0] || !(value >= 1 && value <= 0x1p60))
-        return error_set(err,
-                         "--%s: \"%s\" found, expected a number of bytes, 1 or more, or one with "
-                         "K, M, G or T behind it",
-                         row->name, text);
-    *out = (size_t)value;
-    return 0;
-}
-
-static int parse_seed(const struct row *row, const char *text, uint64_t *out, struct error *err)
-{
-    char *end;
-    errno = 0;
-    *out = strtoull(text, &end, 10);
-    if (end == text || *end || errno == ERANGE || strchr(text, '-'))
-        return error_set(err, "--%s: \"%s\" found, expected a whole number from 0 to 2^64 - 1",
-                         row->name, text);
-    return 0;
-}
-
-static int add_stop(struct options *options, const char *text, struct error *err)
-{
-    if (!*text || options->n_stops == MAX_STOPS)
-        return error_set(err, "--stop: expected 1 to %d texts, none of them empty", MAX_STOPS);
-    options->stops[options->n_stops++] = text;
-    return 0;
-}
-
-static int add_listed(const struct row *row, const char *text, struct option_list *list,
-                      struct error *err)
-{
-    if (list->n == MAX_LISTED)
-        return error_set(err, "--%s: given more than %d times", row->name, MAX_LISTED);
-    list->items[list->n++] = text;
-    return 0;
-}
-
-static int take(struct options *options, const struct row *row, const char *text, struct error *err)
-{
-    void *target = (char *)options + row->target;
-    int64_t whole = 0;
-    double number = 0;
-    switch (row->kind) {
-    case FLAG:
-        *(bool *)target = true;
-        return 0;
-    case TEXT:
-        *(const char **)target = text;
-        return 0;
-    case WHOLE:
-        return parse_whole(row, text, target, err);
-    case INTEGER:
-        if (parse_whole(row, text, &whole, err))
-            return -1;
-        *(int *)target = (int)whole;
-        return 0;
-    case INTEGERS:
-        return parse_wholes(row, text, target, err);
-    case REAL:
-        return parse_number(row, text, target, err);
-    case NUMBER:
-        if (parse_number(row, text, &number, err))
-            return -1;
-        *(float *)target = (float)number;
-        return 0;
-    case FORMAT:
-        return parse_format(row, text, target, err);
-    case SCALING:
-        return parse_scaling(row, text, target, err);
-    case SIZE:
-        return parse_size(row, text, target, err);
-    case SEED:
-        return parse_seed(row, text, target, err);
-    case STOP:
-        return add_stop(options, text, err);
-    case LIST:
-        return add_listed(row, text, target, err);
-    }
-    return 0;
-}
 
 static uint64_t seed_from_clock(void)
 {
@@ -369,11 +173,11 @@ int options_parse(struct options *options, int argc, char **argv, unsigned group
                 err, "%s: %s (see longhand %s --help)", argv[at < argc ? at : argc - 1],
                 found == ':' ? "needs an argument" : "unknown, ambiguous or misused option",
                 argv[0]);
-        const struct row *row = NULL;
+        const struct option_row *row = NULL;
         for (int i = 0; i < N_ROWS && !row; i++)
             if (found == LONG_BASE + i || (rows[i].group & groups && rows[i].letter == found))
                 row = &rows[i];
-        if (row && take(options, row, optarg, err))
+        if (row && option_take(row, optarg, (char *)options + row->target, err))
             return -1;
     }
     for (; optind < argc; optind++) {

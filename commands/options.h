@@ -11,7 +11,7 @@
 #include "model/position/rope_scaling.h"
 #include "model/sampler.h"
 
-enum { MAX_STOPS = 16, MAX_ARGUMENTS = 3, MAX_NUMBERS = 32, MAX_LISTED = 64 };
+enum { MAX_ARGUMENTS = 3, MAX_NUMBERS = 32, MAX_LISTED = 64 };
 
 /* "512,8192" */
 struct number_list {
@@ -39,8 +39,7 @@ struct options {
     int64_t n_tokens;          /* -n; 0: until the end of the text */
     struct sampler_options sampler;
     bool no_lookup; /* one token after the other */
-    const char *stops[MAX_STOPS];
-    int n_stops;
+    struct option_list stops;
     const char *system;               /* chat: the system message, or NULL */
     bool decode;                      /* tokenize: ids to text */
     bool parse_special;               /* tokenize: "</s>" in the text is the control token */

@@ -12,9 +12,9 @@ int stream_open(struct stream *stream, const struct tokenizer *tokenizer,
 {
     *stream = (struct stream){.detokenizer = {.tokenizer = tokenizer, .started = continues},
                               .options = options};
-    for (int i = 0; i < options->n_stops; i++)
-        if (strlen(options->stops[i]) > stream->longest_stop)
-            stream->longest_stop = strlen(options->stops[i]);
+    for (int i = 0; i < options->stops.n; i++)
+        if (strlen(options->stops.items[i]) > stream->longest_stop)
+            stream->longest_stop = strlen(options->stops.items[i]);
     stream->capacity = stream->longest_stop + detokenizer_bound(tokenizer);
     stream->held = malloc(stream->capacity);
     return stream->held ? 0 : error_memory(err, "the output buffer", stream->capacity);
@@ -44,10 +44,10 @@ static int release(struct stream *stream, size_t n, struct error *err)
 static size_t find_stop(const struct stream *stream)
 {
     for (size_t at = 0; at < stream->n_held; at++)
-        for (int i = 0; i < stream->options->n_stops; i++) {
-            size_t length = strlen(stream->options->stops[i]);
+        for (int i = 0; i < stream->options->stops.n; i++) {
+            size_t length = strlen(stream->options->stops.items[i]);
             if (length <= stream->n_held - at &&
-                memcmp(stream->held + at, stream->options->stops[i], length) == 0)
+                memcmp(stream->held + at, stream->options->stops.items[i], length) == 0)
                 return at;
         }
     return stream->n_held;
@@ -58,10 +58,10 @@ static size_t possible_stop(const struct stream *stream)
 {
     size_t longest = stream->longest_stop < stream->n_held ? stream->longest_stop : stream->n_held;
     for (size_t length = longest; length > 0; length--)
-        for (int i = 0; i < stream->options->n_stops; i++)
-            if (length < strlen(stream->options->stops[i]) &&
-                memcmp(stream->held + stream->n_held - length, stream->options->stops[i], length) ==
-                    0)
+        for (int i = 0; i < stream->options->stops.n; i++)
+            if (length < strlen(stream->options->stops.items[i]) &&
+                memcmp(stream->held + stream->n_held - length, stream->options->stops.items[i],
+                       length) == 0)
                 return length;
     return 0;
 }

@@ -9,6 +9,7 @@
 #ifndef tile_multiply
 
 #include <immintrin.h>
+#include <stdint.h>
 
 /* The operand of LDTILECFG: palette 1, all tiles whole. */
 struct tile_configuration {

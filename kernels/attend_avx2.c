@@ -120,37 +120,50 @@ static void packed_values(float *out, size_t ldo, const float *p, size_t ldp, in
 
 /* --- softmax ------------------------------------------------------------------------------- */
 
-static float softmax(float *x, const float *bias, size_t n, float *max, float *sum)
+/* Scores j.. with their bias. */
+TEMPLATE __m256 biased(__m256 x, const struct bias *bias, size_t j)
+{
+    if (bias->row)
+        return _mm256_add_ps(x, _mm256_loadu_ps(bias->row + j));
+    __m256 lane = _mm256_setr_ps(0, 1, 2, 3, 4, 5, 6, 7);
+    lane = _mm256_add_ps(lane, _mm256_set1_ps((float)j));
+    __m256 distance = _mm256_sub_ps(_mm256_set1_ps(bias->distance), lane);
+    return _mm256_sub_ps(x, _mm256_mul_ps(_mm256_set1_ps(bias->slope), distance));
+}
+
+static float softmax(float *x, const struct bias *bias, size_t n, float *max, float *sum)
 {
     __m256 top = _mm256_set1_ps(-INFINITY);
     size_t j = 0;
     for (; j + LANES <= n; j += LANES) {
         __m256 v = _mm256_loadu_ps(x + j);
         if (bias) {
-            v = _mm256_add_ps(v, _mm256_loadu_ps(bias + j));
+            v = biased(v, bias, j);
             _mm256_storeu_ps(x + j, v);
         }
         top = _mm256_max_ps(v, top);
     }
     float largest = max8(top);
     for (; j < n; j++) {
-        x[j] = bias ? x[j] + bias[j] : x[j];
+        if (bias)
+            x[j] =
+                bias->row ? x[j] + bias->row[j] : x[j] - bias->slope * (bias->distance - (float)j);
         largest = x[j] > largest ? x[j] : largest;
     }
     float shrink = 1;
     if (largest > *max) {
-        shrink = _mm256_cvtss_f32(exp8_bounded(_mm256_set1_ps(*max - largest)));
+        shrink = _mm256_cvtss_f32(exp8_from(WEIGHT_MIN, _mm256_set1_ps(*max - largest)));
         *max = largest;
     }
     __m256 shift = _mm256_set1_ps(*max), total = _mm256_setzero_ps();
     for (j = 0; j + LANES <= n; j += LANES) {
-        __m256 v = exp8_bounded(_mm256_sub_ps(_mm256_loadu_ps(x + j), shift));
+        __m256 v = exp8_from(WEIGHT_MIN, _mm256_sub_ps(_mm256_loadu_ps(x + j), shift));
         _mm256_storeu_ps(x + j, v);
         total = _mm256_add_ps(total, v);
     }
     if (j < n) {
         __m256i lanes = first_lanes(n - j);
-        __m256 v = exp8_bounded(_mm256_sub_ps(_mm256_maskload_ps(x + j, lanes), shift));
+        __m256 v = exp8_from(WEIGHT_MIN, _mm256_sub_ps(_mm256_maskload_ps(x + j, lanes), shift));
         v = _mm256_and_ps(v, _mm256_castsi256_ps(lanes));
         _mm256_maskstore_ps(x + j, lanes, v);
         total = _mm256_add_ps(total, v);

@@ -119,7 +119,7 @@ static void packed_values(float *out, size_t ldo, const float *p, size_t ldp, in
 /* exp(x) of what is 0 or less */
 TEMPLATE __m512 weights(__m512 x)
 {
-    return exp16_live(x, exp16_lives(x));
+    return exp16_live(x, exp16_lives(WEIGHT_MIN, x));
 }
 
 /* The maximum is now at least `largest`; returns what the sum shrinks by. */
@@ -132,8 +132,19 @@ TEMPLATE float raise_max(float *max, float largest)
     return _mm512_cvtss_f32(weights(_mm512_set1_ps(old - largest)));
 }
 
+/* Scores j.. with their bias; `line`: it has no row. */
+TEMPLATE __m512 biased(__m512 x, const struct bias *bias, bool line, size_t j, __mmask16 lanes)
+{
+    if (!line)
+        return _mm512_add_ps(x, load_f32(bias->row + j, lanes));
+    __m512 lane = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    lane = _mm512_add_ps(lane, _mm512_set1_ps((float)j));
+    __m512 distance = _mm512_sub_ps(_mm512_set1_ps(bias->distance), lane);
+    return _mm512_sub_ps(x, _mm512_mul_ps(_mm512_set1_ps(bias->slope), distance));
+}
+
 /* A whole block: its scores stay in registers. */
-TEMPLATE float softmax_block(float *x, const float *bias, float *max, float *sum)
+TEMPLATE float softmax_block(float *x, const struct bias *bias, bool line, float *max, float *sum)
 {
     enum { N = PACKED_POSITIONS / LANES };
     __m512 v[N];
@@ -141,7 +152,7 @@ TEMPLATE float softmax_block(float *x, const float *bias, float *max, float *sum
     for (int k = 0; k < N; k++) {
         v[k] = _mm512_loadu_ps(x + k * LANES);
         if (bias)
-            v[k] = _mm512_add_ps(v[k], _mm512_loadu_ps(bias + k * LANES));
+            v[k] = biased(v[k], bias, line, (size_t)k * LANES, ALL_LANES);
     }
     __m512 top[2] = {_mm512_max_ps(v[0], v[2]), _mm512_max_ps(v[1], v[3])};
     UNROLL
@@ -160,16 +171,19 @@ TEMPLATE float softmax_block(float *x, const float *bias, float *max, float *sum
     return shrink;
 }
 
-static float softmax(float *x, const float *bias, size_t n, float *max, float *sum)
+static float softmax(float *x, const struct bias *bias, size_t n, float *max, float *sum)
 {
+    bool line = bias && !bias->row;
     if (n == PACKED_POSITIONS)
-        return bias ? softmax_block(x, bias, max, sum) : softmax_block(x, NULL, max, sum);
+        return !bias  ? softmax_block(x, NULL, false, max, sum)
+               : line ? softmax_block(x, bias, true, max, sum)
+                      : softmax_block(x, bias, false, max, sum);
     __m512 top = _mm512_set1_ps(-INFINITY);
     for (size_t j = 0; j < n; j += LANES) {
         __mmask16 lanes = first_lanes(n - j);
         __m512 v = _mm512_maskz_loadu_ps(lanes, x + j);
         if (bias)
-            v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(lanes, bias + j));
+            v = biased(v, bias, line, j, lanes);
         _mm512_mask_storeu_ps(x + j, lanes, v);
         top = _mm512_mask_max_ps(top, lanes, v, top);
     }

@@ -73,10 +73,11 @@ TEMPLATE float max8(__m256 v)
     return _mm_cvtss_f32(_mm_max_ss(top, _mm_movehdup_ps(top)));
 }
 
-/* exp(x), see x86.h, for EXP_MIN <= x <= EXP_MAX; a NaN stays one. Below it is 0, whatever x is. */
-TEMPLATE __m256 exp8_bounded(__m256 x)
+/* exp(x), see x86.h, for least <= x <= EXP_MAX, least >= EXP_MIN; a NaN stays one. Below it is 0,
+ * whatever x is. */
+TEMPLATE __m256 exp8_from(float least, __m256 x)
 {
-    __m256 live = _mm256_cmp_ps(x, _mm256_set1_ps(EXP_MIN), _CMP_NLT_UQ);
+    __m256 live = _mm256_cmp_ps(x, _mm256_set1_ps(least), _CMP_NLT_UQ);
     __m256 whole = _mm256_set1_ps(EXP_WHOLE + 127); /* the low bits of the sum: n + 127 */
     __m256 sum = _mm256_fmadd_ps(x, _mm256_set1_ps(EXP_LOG2E), whole);
     __m256 n = _mm256_sub_ps(sum, whole);
@@ -95,7 +96,7 @@ TEMPLATE __m256 exp8_bounded(__m256 x)
 
 TEMPLATE __m256 exp8(__m256 x)
 {
-    return exp8_bounded(_mm256_min_ps(_mm256_set1_ps(EXP_MAX), x));
+    return exp8_from(EXP_MIN, _mm256_min_ps(_mm256_set1_ps(EXP_MAX), x));
 }
 
 #endif

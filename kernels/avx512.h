@@ -85,14 +85,14 @@ TEMPLATE __m512 exp16_live(__m512 x, __mmask16 live)
     return _mm512_maskz_scalef_ps(live, p, n);
 }
 
-TEMPLATE __mmask16 exp16_lives(__m512 x)
+TEMPLATE __mmask16 exp16_lives(float least, __m512 x)
 {
-    return _mm512_cmp_ps_mask(x, _mm512_set1_ps(EXP_MIN), _CMP_NLT_UQ);
+    return _mm512_cmp_ps_mask(x, _mm512_set1_ps(least), _CMP_NLT_UQ);
 }
 
 TEMPLATE __m512 exp16(__m512 x)
 {
-    __mmask16 live = exp16_lives(x);
+    __mmask16 live = exp16_lives(EXP_MIN, x);
     return exp16_live(_mm512_min_ps(_mm512_set1_ps(EXP_MAX), x), live);
 }
 

@@ -36,41 +36,40 @@ enum { ROW_TOKENS_MAX = 8 };
 typedef void row_products(const void *w, size_t row_bytes, size_t rows, size_t n,
                           const struct vector *x, int tokens, float *y, size_t ldy);
 
-/* A panel: `panel_rows` weight rows by n columns, interleaved the way the tier's product wants
- * them. Sizes that the driver (matmul.c) allocates: 64-byte aligned, panel_rows * n floats, or
- * panel_rows * n bytes and PANEL_NOTE_BYTES behind them for what the tier wants to remember; scale
- * and min [n / group][panel_rows]. product is called with the n that the panel was made with. */
+/* A panel: `panel_rows` weight rows by n columns, as the tier's product wants them: 64-byte
+ * aligned, panel_rows * n floats, or as many bytes and PANEL_NOTE_BYTES behind them for notes of
+ * the tier; scale and min [n / group][panel_rows]. product gets the n of its panel. */
 enum { TILE_TOKENS_MAX = 16, PANEL_ROWS_MAX = 64, PANEL_NOTE_BYTES = 64 };
 
 /* Queries that meet a block of keys as it is stored, and a packed one; positions of the latter. */
 enum { QUERIES_MAX = 16, PACKED_QUERIES = 64, PACKED_POSITIONS = 128 };
-
-/* The floats of a row in packed arrays. */
 static inline size_t packed_dim(size_t dim)
 {
     return (dim + 31) / 32 * 32;
 }
 
-/* Tiles: where the CPU multiplies whole tiles, every format is multiplied as bf16 (weights and
- * activations rounded to it, sums in f32). A tile of weights is 16 rows of 32 columns, one of
- * activations 32 columns, as 16 pairs of neighbours, of 16 tokens. Columns are filled up with zeros
- * to a multiple of TILES_DEPTH, tokens to one of TILES_TOKENS; what lies together:
- *
- *   activations   (tokens / 32, columns / 32, 2 tiles of tokens, 16 pairs, 16 tokens, 2)
- *   panel         (columns / 32, 2 tiles of rows, 16 rows, 32 columns)
- *   sums          (tokens / 32, 2 tiles of rows, 2 tiles of tokens, 16 rows, 16 tokens) in f32 */
+/* Tiles of bf16, for every format; sums are f32. A tile of weights is 16 rows of 32 columns, one of
+ * activations 16 pairs of columns of 16 tokens, filled up with zeros to whole TILES_*. Activations
+ * lie as (tokens / 32, columns / 32, 2, 16, 16, 2), panels as (columns / 32, 2, 16, 32), sums as
+ * (tokens / 32, 2, 2, 16, 16). */
 enum { TILES_ROWS = 32, TILES_TOKENS = 32, TILES_DEPTH = 32 };
 
 /* Groups of smaller activations are quantised to 0: 127 / max would overflow. */
 #define Q8_TINY 0x1p-100F
 
+/* What is added to n scores: row[n] or, where that is NULL, -(slope * (distance - j)) to score j,
+ * the product rounded; distances are whole, 2^24 at most. */
+struct bias {
+    const float *row;
+    float slope;
+    float distance;
+};
+
 struct kernels {
     const char *name; /* "scalar", "avx2", ... */
-
     /* --- weight rows ----------------------------------------------------------------------- */
     /* Per format, as format_info.unpack, and the same integers and floats bit for bit. */
     format_unpack *unpack[FORMAT_COUNT];
-
     /* F16 and BF16 rows to floats (n any length). */
     void (*f32_from_f16)(const uint16_t *h, size_t n, float *x);
     void (*f32_from_bf16)(const uint16_t *h, size_t n, float *x);
@@ -82,9 +81,7 @@ struct kernels {
     row_products *rows[FORMAT_COUNT];
     float (*dot_f32)(const float *w, const float *x, size_t n);
 
-    /* Whether quantised formats are multiplied in integers (with quantize_q8 and dot_q8) or, as the
-     * scalar reference does, in f32. */
-    bool integer;
+    bool integer; /* whether block formats are multiplied in integers, not as in scalar in f32 */
     /* x[n] to one q8 row, n a multiple of group (16 or 32); the same integers and scales on every
      * tier. With max = max|x| of the group: scale = max / 127 and q = x * (127 / max), each
      * operation rounded to f32 and q to the nearest integer, ties to even. Where max < Q8_TINY,
@@ -97,8 +94,7 @@ struct kernels {
                     struct q8_row x);
 
     /* --- panels of rows times tiles of tokens (prompts) ------------------------------------- */
-    /* 0: the tier has no panels (the four functions are NULL), every product goes row by row. */
-    int panel_rows;  /* <= PANEL_ROWS_MAX */
+    int panel_rows;  /* <= PANEL_ROWS_MAX; 0: there are none, and the functions are NULL */
     int tile_tokens; /* <= TILE_TOKENS_MAX */
     /* rows[panel_rows] each of n floats -> panel. */
     void (*panel_f32)(const float *const *rows, size_t n, float *panel);
@@ -112,23 +108,19 @@ struct kernels {
     void (*product_q8)(const int8_t *panel, const float *scale, const float *min, size_t n,
                        int group, const struct q8_row *x, int tokens, float *y, size_t ldy);
 
-    /* --- tiles (prompts) --------------------------------------------------------------------- */
-    /* NULL where the tier has none. tiles_product runs between tiles_begin and tiles_end on the
-     * same thread. */
-    void (*tiles_begin)(void);
-    void (*tiles_end)(void);
+    /* --- tiles (prompts); NULL where the tier has none ---------------------------------------- */
+    void (*tiles_begin)(void), (*tiles_end)(void); /* around tiles_product, on the same thread */
     /* x (tokens <= TILES_TOKENS, n) with rows ldx apart -> the tiles of these tokens. */
     void (*tiles_pack)(const float *x, size_t ldx, int tokens, size_t n, uint16_t *tiles);
-    /* Row `row` < TILES_ROWS of a panel of n columns: integers (n a multiple of 32) or floats. */
+    /* Row `row` of a panel of n columns: integers (n a multiple of 32) or floats. */
     void (*tiles_row_q8)(const int8_t *q, const float *scale, const float *min, size_t n, int group,
                          int row, uint16_t *panel);
     void (*tiles_row_f32)(const float *w, size_t n, int row, uint16_t *panel);
-    /* sums (+)= panel times x, both `depth` tiles deep, for tokens <= TILES_TOKENS; sums that
-     * `begin` are overwritten. Meanwhile part `part` of `parts` of the activations that follow the
-     * last of x in memory, as many as those of x, are brought nearer. */
+    /* sums (+)= panel times x, `depth` tiles deep, tokens <= TILES_TOKENS; sums that `begin` are
+     * overwritten. Meanwhile a part of what follows x in memory is brought nearer. */
     void (*tiles_product)(const uint16_t *panel, const uint16_t *x, size_t depth, int tokens,
                           bool begin, int part, int parts, float *sums);
-    /* y[t][r] = the sums of token t and row r, t < tokens (any number), r < rows <= TILES_ROWS. */
+    /* y[t][r] = the sums of token t < tokens (any number) and row r < rows <= TILES_ROWS. */
     void (*tiles_sums)(const float *sums, int tokens, int rows, float *y, size_t ldy);
 
     /* --- rows of activations ------------------------------------------------------------------ */
@@ -141,18 +133,15 @@ struct kernels {
     /* x = f(x), times up unless that is NULL. */
     void (*silu)(float *x, const float *up, size_t n);      /* x * sigmoid(x) */
     void (*gelu)(float *x, const float *up, size_t n);      /* exact: x * Phi(x) */
-    void (*gelu_tanh)(float *x, const float *up, size_t n); /* the tanh approximation (Hendrycks &
-                                                               Gimpel) */
+    void (*gelu_tanh)(float *x, const float *up, size_t n); /* its tanh approximation */
 
-    /* --- rotation ------------------------------------------------------------------------------
-     */
+    /* --- rotation ----------------------------------------------------------------------------- */
     /* pairs (x[2t], x[2t+1]), respectively (x[t], x[t + pairs]), turned by the angle whose cosine
      * and sine are cos[t], sin[t]. */
     void (*rotate_interleaved)(float *x, const float *cos, const float *sin, size_t pairs);
     void (*rotate_halves)(float *x, const float *cos, const float *sin, size_t pairs);
 
-    /* --- attention: m queries (<= QUERIES_MAX) over n positions of one cache block --------------
-     */
+    /* --- attention: m queries (<= QUERIES_MAX) over n positions of one cache block ------------ */
     /* scores[i][j] = dot(q[i], key j), i < m, j < n; rows of scores have stride lds. May compute up
      * to the next multiple of 16 positions: keys, their scales and scores have room for that. Each
      * score sums over d in rising order, whatever m and n are, the elements of keys being the same
@@ -166,41 +155,40 @@ struct kernels {
     float (*max)(const float *x, size_t n); /* n > 0 */
     /* x[i] = exp(x[i] - shift); returns their sum. x - shift <= 0; relative error <= 2e-7. */
     float (*exp_sum)(float *x, size_t n, float shift);
-    /* A stretch of scores joins the running softmax of its row: x += bias[n] unless NULL, *max
-     * grows to the largest x, x = exp(x - *max), *sum *= shrink, *sum += all x. Returns shrink =
+    /* A stretch of scores joins the running softmax of its row: x += bias unless NULL, *max grows
+     * to the largest x, x = exp(x - *max), *sum *= shrink, *sum += all x. Returns shrink =
      * exp(old max - new max), which what the row has gathered must be multiplied by: 1 where the
-     * maximum has not grown. n > 0; errors as above. */
-    float (*softmax)(float *x, const float *bias, size_t n, float *max, float *sum);
+     * maximum has not grown. n > 0; errors as above, but below exp(-44), which no sum of floats
+     * beside 1 shows, a result may be 0: products with it would be subnormal, which is slow. */
+    float (*softmax)(float *x, const struct bias *bias, size_t n, float *max, float *sum);
     void (*scale)(float *x, size_t n, float factor); /* x *= factor */
 
     /* --- attention over packed blocks (prompts) -----------------------------------------------
      * Queries, keys and values are brought once into the form that the tier multiplies with, which
      * nobody else reads. Packed arrays are 64-byte aligned and have packed_dim(dim) floats for each
      * of PACKED_QUERIES queries or PACKED_POSITIONS positions. A score or a sum does not depend on
-     * m, n or the rows beside it; on the scalar tier it has the bits of attend_scores and
-     * attend_values. */
+     * m, n or its neighbours; on the scalar tier it has the bits of attend_scores, attend_values.
+     */
     void (*pack_queries)(const float *const *q, int m, size_t dim, void *packed);
     /* Positions [0, n), n <= PACKED_POSITIONS, of keys as for attend_scores, of values as for
      * attend_values. Keys are there up to the next multiple of 32 positions. */
     void (*pack_keys)(const void *keys, size_t ldk, enum format format, size_t n, size_t dim,
                       void *packed);
     void (*pack_values)(const void *values, enum format format, size_t n, size_t dim, void *packed);
-    /* scores[i][j] = q[i] . key j, i < m <= PACKED_QUERIES, j < n, of which there may
-     * be fewer than were packed. Up to the next multiple of 16 rows and of 32 positions may be
-     * written: lds >= PACKED_POSITIONS. */
+    /* scores[i][j] = q[i] . key j, i < m <= PACKED_QUERIES, j < n, which may be fewer than were
+     * packed. Whole 16 rows and 32 positions may be written: lds >= PACKED_POSITIONS. */
     void (*packed_scores)(float *scores, size_t lds, const void *q, int m, const void *keys,
                           size_t n, size_t dim);
-    /* out[i][d] += sum over j < n of p[i][j] * value j[d], n as for packed_scores. Up to
-     * the next multiple of 16 rows of p may be read and of out written, with rubbish: ldo >=
-     * packed_dim(dim). */
+    /* out[i][d] += sum over j < n of p[i][j] * value j[d], n as for packed_scores. Whole 16 rows
+     * of p may be read and of out written, with rubbish: ldo >= packed_dim(dim). */
     void (*packed_values)(float *out, size_t ldo, const float *p, size_t ldp, int m,
                           const void *values, size_t n, size_t dim);
 
     /* --- what the multiply units give, for bench ---------------------------------------------- */
-    /* Multiplies as fast as the tier can, in registers alone; returns how many multiply-adds that
-     * was. Of floats, and of 8-bit integers where the tier multiplies them. */
+    /* Multiplies in registers alone; returns how often. Floats, bytes and tiles, or NULL. */
     double (*peak_f32)(size_t rounds);
     double (*peak_q8)(size_t rounds);
+    double (*peak_tiles)(size_t rounds);
 };
 
 /* Tiers fill a table; each is defined in the file of its name. `kernels` holds the tier below. */
@@ -211,8 +199,8 @@ void kernels_amx(struct kernels *kernels);
 void kernels_neon(struct kernels *kernels);
 void kernels_neon_dot(struct kernels *kernels);
 
-/* Fills the table for `isa`, or for the best tier of this CPU when isa is NULL. An unknown name, or
- * one that this CPU lacks, is an error that lists what there is. */
+/* Fills the table for `isa`, NULL: the best tier of this CPU. A name that is unknown, or that this
+ * CPU lacks, is an error that lists what there is. */
 int kernels_select(struct kernels *kernels, const char *isa, struct error *err);
 
 /* The i-th tier that this CPU can run, worst ("scalar") first; NULL past the end. */

@@ -253,10 +253,24 @@ static float exp_sum(float *x, size_t n, float shift)
     return vaddvq_f32(sum);
 }
 
-static float softmax(float *x, const float *bias, size_t n, float *top, float *sum)
+static void add_line(float *x, const struct bias *bias, size_t n)
 {
-    if (bias)
-        add(x, bias, n);
+    const float lanes[4] = {0, 1, 2, 3};
+    size_t j = 0;
+    for (; j + 4 <= n; j += 4) {
+        float32x4_t distance = vsubq_f32(vdupq_n_f32(bias->distance - (float)j), vld1q_f32(lanes));
+        vst1q_f32(x + j, vsubq_f32(vld1q_f32(x + j), vmulq_n_f32(distance, bias->slope)));
+    }
+    for (; j < n; j++)
+        x[j] -= bias->slope * (bias->distance - (float)j);
+}
+
+static float softmax(float *x, const struct bias *bias, size_t n, float *top, float *sum)
+{
+    if (bias && bias->row)
+        add(x, bias->row, n);
+    else if (bias)
+        add_line(x, bias, n);
     float largest = max(x, n);
     float shrink = 1;
     if (largest > *top) {

@@ -263,10 +263,12 @@ static float exp_sum(float *x, size_t n, float shift)
     return (float)sum;
 }
 
-static float softmax(float *x, const float *bias, size_t n, float *top, float *sum)
+static float softmax(float *x, const struct bias *bias, size_t n, float *top, float *sum)
 {
-    if (bias)
-        add(x, bias, n);
+    if (bias && bias->row)
+        add(x, bias->row, n);
+    for (size_t j = 0; bias && !bias->row && j < n; j++)
+        x[j] -= bias->slope * (bias->distance - (float)j);
     float largest = max(x, n);
     float shrink = 1;
     if (largest > *top) {
@@ -333,8 +335,7 @@ static void packed_scores(float *scores, size_t lds, const void *q, int m, const
     const float *row[PACKED_QUERIES];
     for (int i = 0; i < m; i++)
         row[i] = (const float *)q + (size_t)i * dim;
-    struct stored stored = {
-        .format = FORMAT_F32, .elements = keys, .stride = PACKED_POSITIONS};
+    struct stored stored = {.format = FORMAT_F32, .elements = keys, .stride = PACKED_POSITIONS};
     attend_scores(scores, lds, row, m, &stored, n, dim);
 }
 

@@ -54,6 +54,7 @@ void gemv_float_avx512(struct kernels *kernels);
  * EXP_MAX it stays where it is. */
 #define EXP_MIN (-87.3F)
 #define EXP_MAX 88.0F
+#define WEIGHT_MIN (-44.0F)  /* below, weights of a softmax are 0 */
 #define EXP_WHOLE 0x1.8p+23F /* added and taken away again, it leaves the nearest integer */
 #define EXP_LOG2E 0x1.715476p+0F
 #define EXP_LN2_HIGH 0x1.62e43p-1F

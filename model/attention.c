@@ -13,7 +13,7 @@
 
 enum {
     SPLIT_TOKENS = ROW_TOKENS_MAX, /* more have items enough for all threads */
-    PACKED_LEAST = 16 /* queries of a key-value head for which packing its keys pays */
+    PACKED_LEAST = 16              /* queries of a key-value head for which packing its keys pays */
 };
 
 struct task {

@@ -4,6 +4,9 @@
 #include <math.h>
 #include <string.h>
 
+/* What no sum of floats beside 1 shows; products with less may be subnormal, which is slow. */
+#define NOTHING 0x1p-64F
+
 struct fold fold_open(const struct session *session, const struct position *position, int form,
                       int64_t start, const float *keys)
 {
@@ -58,17 +61,23 @@ static void add_values(const struct fold *fold, const struct row *row, size_t be
     }
 }
 
-/* What is added to the scores of lanes [begin, end), where it lies in a row of the table. */
-static const float *find_bias(const struct fold *fold, const struct row *row, size_t begin,
-                              size_t end)
+/* What is added to the scores of lanes [begin, end), where it lies in a row of the table or is a
+ * slope times distances that floats hold, whose products round as those in double would. */
+static bool find_bias(const struct fold *fold, const struct row *row, size_t begin, size_t end,
+                      struct bias *bias)
 {
-    if (!fold->straight || fold->position->scheme->vectors)
-        return NULL;
-    struct run run = {.head = row->head,
-                      .distance = row->place - fold->place - (double)begin,
-                      .step = 1,
-                      .n = (int)(end - begin)};
-    return table_bias(fold->table, &run);
+    const struct position_scheme *scheme = fold->position->scheme;
+    double distance = row->place - fold->place - (double)begin;
+    if (!fold->straight || scheme->vectors)
+        return false;
+    if (scheme->slope) {
+        *bias = (struct bias){.slope = scheme->slope(fold->position, row->head),
+                              .distance = (float)distance};
+        return distance < 0x1p24 && distance == (double)(int)distance;
+    }
+    struct run run = {.head = row->head, .distance = distance, .step = 1, .n = (int)(end - begin)};
+    bias->row = table_bias(fold->table, &run);
+    return bias->row != NULL;
 }
 
 void fold_row(const struct fold *fold, const struct row *row, size_t first, size_t last,
@@ -80,16 +89,17 @@ void fold_row(const struct fold *fold, const struct row *row, size_t first, size
         memset(scores + first, 0, (last - first) * sizeof *scores);
         return;
     }
-    const float *bias = NULL;
+    struct bias bias;
+    bool biased = false;
     if (scheme->bias || scheme->add_bias || scheme->vectors) {
-        bias = find_bias(fold, row, begin, end);
-        if (!bias)
+        biased = find_bias(fold, row, begin, end, &bias);
+        if (!biased)
             add_scores(fold, row, begin, end, scores);
     }
     if (scheme->add_content)
         scheme->add_content(p, row->content, row->state, (int)(end - begin), scores + begin);
-    float shrink =
-        fold->k->softmax(scores + begin, bias, end - begin, &softmax->max, &softmax->sum);
+    float shrink = fold->k->softmax(scores + begin, biased ? &bias : NULL, end - begin,
+                                    &softmax->max, &softmax->sum);
     if (shrink != 1)
         fold->k->scale(softmax->out, fold->dim, shrink);
     if (p->vector_heads[VECTORS_VALUE] > 0)
@@ -119,6 +129,8 @@ void fold_merge(const struct kernels *k, struct softmax *total, const struct sof
         total->max = part->max;
     } else {
         add = expf(part->max - total->max);
+        if (add < NOTHING)
+            return;
     }
     struct stored values = {.format = FORMAT_F32, .elements = part->out};
     k->attend_values(&total->out, &add, 1, 1, &values, 1, dim);

@@ -83,6 +83,7 @@ wc -l "${sources[@]}" | awk '$2 != "total" {
 for header in $(printf '%s\n' "${sources[@]}" | grep '\.h$'); do
     case "$header" in
     kernels/*avx*) flags='-march=icelake-server' ;;
+    kernels/*amx*) flags='-march=sapphirerapids' ;;
     *) flags='' ;;
     esac
     case "$header $($CC -dumpmachine)" in

@@ -72,25 +72,24 @@ static void describe(const struct position *position, char *text, size_t size)
              alibi->scaled ? ", scaled with the score" : "");
 }
 
+static float head_slope(const struct position *position, int head)
+{
+    const struct alibi *alibi = position->parameters;
+    return alibi->slope[head];
+}
+
 static void add_bias(const struct position *position, int head, double place, double distance,
                      double step, int n, float *scores)
 {
     (void)place;
-    const struct alibi *alibi = position->parameters;
-    float m = alibi->slope[head];
-    /* Whole numbers that a float holds: a product of floats rounds as one in double would. */
-    if (step == 1 && distance < 0x1p24 && distance == (int)distance) {
-        int first = (int)distance;
-        for (int j = 0; j < n; j++)
-            scores[j] -= m * (float)(first - j);
-        return;
-    }
+    double m = (double)head_slope(position, head);
     for (int j = 0; j < n; j++)
-        scores[j] -= (float)((double)m * (distance - step * j));
+        scores[j] -= (float)(m * (distance - step * j));
 }
 
 const struct position_scheme position_alibi = {.name = "alibi",
                                                .nature = POSITION_REAL,
                                                .open = open_slopes,
                                                .describe = describe,
-                                               .add_bias = add_bias};
+                                               .add_bias = add_bias,
+                                               .slope = head_slope};

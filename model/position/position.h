@@ -69,6 +69,9 @@ struct position_scheme {
      * `distance - step * j` of the query at `place`. */
     void (*add_bias)(const struct position *position, int head, double place, double distance,
                      double step, int n, float *scores);
+    /* Of a head whose bias is -(slope * distance), the product rounded to float; add_bias is there,
+     * too. */
+    float (*slope)(const struct position *position, int head);
     /* r (position->vector_heads[which], head_dim): the relative vectors at a distance. */
     void (*vectors)(const struct position *position, enum position_vectors which, int64_t distance,
                     float *r);

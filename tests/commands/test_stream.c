@@ -35,9 +35,9 @@ static void teardown(void)
 static void expect(const char *text, const char *const *stops, int n_stops, const char *expected,
                    bool stopped)
 {
-    struct options options = {.json = true, .n_stops = n_stops};
+    struct options options = {.json = true, .stops.n = n_stops};
     for (int i = 0; i < n_stops; i++)
-        options.stops[i] = stops[i];
+        options.stops.items[i] = stops[i];
     struct stream stream;
     struct error err;
     ck_assert_int_eq(stream_open(&stream, toy.tokenizer, &options, true, &err), 0);

@@ -182,7 +182,7 @@ END_TEST
 /* --- softmax ------------------------------------------------------------------------------- */
 
 /* A row that comes in stretches of n: together they are the softmax of all of it. */
-static void check_softmax(const struct kernels *k, size_t n, const float *bias, float width)
+static void check_softmax(const struct kernels *k, size_t n, const struct bias *bias, float width)
 {
     enum { STRETCHES = 4 };
     float max = -INFINITY, sum = 0;
@@ -190,7 +190,11 @@ static void check_softmax(const struct kernels *k, size_t n, const float *bias, 
     for (size_t s = 0; s < STRETCHES; s++) {
         float *x = floats(SCORES, n, width), old = max;
         for (size_t j = 0; j < n; j++) {
-            float score = bias ? x[j] + bias[j] : x[j];
+            float score = x[j];
+            if (bias && bias->row)
+                score += bias->row[j];
+            else if (bias)
+                score -= bias->slope * (bias->distance - (float)j);
             all[s * n + j] = (double)score;
             largest = fmax(largest, (double)score);
         }
@@ -207,7 +211,7 @@ static void check_softmax(const struct kernels *k, size_t n, const float *bias, 
         double weight = exp(all[j] - largest);
         total += weight;
         /* Differences of scores are rounded, and so are the factors between stretches. */
-        double bound = (1e-6 + 4 * unit * (fabs(all[j]) + fabs(largest))) * weight + 1e-37;
+        double bound = (1e-6 + 4 * unit * (fabs(all[j]) + fabs(largest))) * weight + 1e-19;
         if (!(fabs(found[j] - weight) <= bound))
             ck_abort_msg("%s: weight %zu of %zu: %.9g, expected %.9g", k->name, j, n, found[j],
                          weight);
@@ -222,7 +226,12 @@ START_TEST(test_softmax)
     for (size_t n = 1; n <= STRIDE; n += n < 36 || n > 120 ? 1 : 7)
         for (size_t w = 0; w < COUNT(widths); w++) {
             check_softmax(&k, n, NULL, widths[w]);
-            check_softmax(&k, n, floats(BIAS, n, 5), widths[w]);
+            struct bias row = {.row = floats(BIAS, n, 5)};
+            check_softmax(&k, n, &row, widths[w]);
+            struct bias near = {.slope = 0.7F, .distance = (float)n - 1};
+            check_softmax(&k, n, &near, widths[w]);
+            struct bias far = {.slope = 0x1.234p-13F, .distance = 0x1p24F};
+            check_softmax(&k, n, &far, widths[w]);
         }
 }
 END_TEST

@@ -59,12 +59,15 @@ START_TEST(tiers_need_all_their_features)
     unsigned avx2 = CPU_AVX2 | CPU_FMA | CPU_F16C;
     unsigned avx512 =
         avx2 | CPU_AVX512F | CPU_AVX512BW | CPU_AVX512VL | CPU_AVX512DQ | CPU_AVX512VNNI;
+    unsigned amx = avx512 | CPU_AVX512BF16 | CPU_AMXTILE | CPU_AMXBF16;
     unsigned features = cpu_features();
     for (int i = 0; kernels_available(i); i++) {
         if (strcmp(kernels_available(i), "avx2") == 0)
             ck_assert_uint_eq(features & avx2, avx2);
         if (strcmp(kernels_available(i), "avx512") == 0)
             ck_assert_uint_eq(features & avx512, avx512);
+        if (strcmp(kernels_available(i), "amx") == 0)
+            ck_assert_uint_eq(features & amx, amx);
         if (strcmp(kernels_available(i), "dotprod") == 0)
             ck_assert_uint_ne(features & CPU_DOTPROD, 0);
     }

@@ -4,7 +4,6 @@
 #ifndef LONGHAND_TESTS_TILE_MODEL_H
 #define LONGHAND_TESTS_TILE_MODEL_H
 
-#include <immintrin.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -76,8 +75,9 @@ static inline void tile_model_multiply(int sums, int a, int b)
 {
     uint32_t(*c)[16] = tile_model_at(sums), (*rows)[16] = tile_model_at(a),
     (*columns)[16] = tile_model_at(b);
-    unsigned mode = _mm_getcsr();
-    _mm_setcsr((mode & ~(unsigned)_MM_ROUND_MASK) | _MM_FLUSH_ZERO_ON | 0x40); /* and operands */
+    enum { ROUNDING = 0x6000, FLUSH_RESULTS = 0x8000, FLUSH_OPERANDS = 0x40 }; /* of MXCSR */
+    unsigned mode = __builtin_ia32_stmxcsr();
+    __builtin_ia32_ldmxcsr((mode & ~(unsigned)ROUNDING) | FLUSH_RESULTS | FLUSH_OPERANDS);
     for (size_t m = 0; m < 16; m++) {
         float even[16] = {0}, odd[16] = {0};
         for (size_t k = 0; k < 16; k++) {
@@ -94,7 +94,7 @@ static inline void tile_model_multiply(int sums, int a, int b)
             memcpy(&c[m][n], &sum, sizeof sum);
         }
     }
-    _mm_setcsr(mode);
+    __builtin_ia32_ldmxcsr(mode);
 }
 #define tile_multiply(sums, a, b) tile_model_multiply(sums, a, b)
 

@@ -1,6 +1,6 @@
 /* passkey: prompts as others write them, of exactly as many tokens as asked for; what counts as an
  * answer, with models that can say one number only; and what is kept of an interrupted run. */
-#include "commands/passkey.h"
+#include "commands/passkey/passkey.h"
 
 #include <check.h>
 #include <cjson/cJSON.h>
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "commands/heatmap.h"
+#include "commands/pictures/heatmap.h"
 #include "tests/program.h"
 #include "tests/suites.h"
 #include "tests/support.h"

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "commands/info.h"
+#include "commands/info/info.h"
 
 /* --- groups ----------------------------------------------------------------------------------- */
 

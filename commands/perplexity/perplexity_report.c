@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "commands/perplexity_sweep.h"
+#include "commands/perplexity/perplexity_sweep.h"
 
 static const char head[] = "%-20s %13s %9s %12s %23s %9s %10s %9s\n";
 

@@ -5,7 +5,7 @@
 
 #include "base/size.h"
 #include "commands/interrupt.h"
-#include "commands/perplexity.h"
+#include "commands/perplexity/perplexity.h"
 
 struct measurement {
     struct subject *subject;

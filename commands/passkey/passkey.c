@@ -11,9 +11,9 @@
 #include "base/size.h"
 #include "commands/commands.h"
 #include "commands/hash.h"
-#include "commands/heatmap.h"
 #include "commands/interrupt.h"
-#include "commands/passkey.h"
+#include "commands/passkey/passkey.h"
+#include "commands/pictures/heatmap.h"
 
 struct sweep {
     const struct options *options;

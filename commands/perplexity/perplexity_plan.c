@@ -6,7 +6,7 @@
 
 #include "base/size.h"
 #include "commands/hash.h"
-#include "commands/perplexity.h"
+#include "commands/perplexity/perplexity.h"
 
 const char *const mode_names[] = {"chunked", "sliding", "streaming", "positions"};
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "commands/plot.h"
+#include "commands/pictures/plot.h"
 #include "tests/suites.h"
 
 static struct plot_point rising[] = {

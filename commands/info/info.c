@@ -4,7 +4,7 @@
 
 #include "commands/commands.h"
 #include "commands/engine.h"
-#include "commands/info.h"
+#include "commands/info/info.h"
 #include "commands/output.h"
 
 /* Bytes of the tensors of each format. */

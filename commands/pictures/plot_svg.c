@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "commands/plot.h"
+#include "commands/pictures/plot.h"
 
 enum { WIDTH = 800, HEIGHT = 500, LEFT = 76, RIGHT = 24, TOP = 20, BOTTOM = 68, LEGEND_LINE = 20 };
 

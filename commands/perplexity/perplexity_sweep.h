@@ -4,8 +4,8 @@
 
 #include <stdio.h>
 
-#include "commands/perplexity.h"
-#include "commands/plot.h"
+#include "commands/perplexity/perplexity.h"
+#include "commands/pictures/plot.h"
 
 /* The file that results are appended to, and beside it ("FILE.parts") the losses of all pieces,
  * from which an interrupted run goes on. Zeroed: there is none. */

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "base/size.h"
-#include "commands/perplexity_sweep.h"
+#include "commands/perplexity/perplexity_sweep.h"
 
 static const char csv_head[] =
     "key,model,position,context,cache_type,isa,mode,like,length,stride,first,last,"

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base/size.h"
-#include "commands/perplexity_sweep.h"
+#include "commands/perplexity/perplexity_sweep.h"
 
 int picture_open(struct picture *picture, const struct options *options, struct error *err)
 {

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "base/size.h"
-#include "commands/perplexity.h"
+#include "commands/perplexity/perplexity.h"
 
 /* From a few pieces nothing can be said of their spread. */
 enum { RESAMPLES = 1000, TAIL = RESAMPLES / 40, LEAST_PIECES = 5 };

@@ -6,7 +6,7 @@
 
 #include "base/size.h"
 #include "commands/interrupt.h"
-#include "commands/passkey.h"
+#include "commands/passkey/passkey.h"
 
 int asker_open(struct asker *asker, const struct engine *engine, const struct options *options,
                struct error *err)

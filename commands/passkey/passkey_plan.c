@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "commands/passkey.h"
+#include "commands/passkey/passkey.h"
 
 static const int64_t longest = INT64_C(1) << 30;
 

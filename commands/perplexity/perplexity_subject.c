@@ -5,7 +5,7 @@
 
 #include "base/size.h"
 #include "commands/hash.h"
-#include "commands/perplexity.h"
+#include "commands/perplexity/perplexity.h"
 
 /* What the shipped model is called, too: the last part of the path without ".gguf". */
 static void name_subject(struct subject *subject)

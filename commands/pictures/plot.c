@@ -1,5 +1,5 @@
 /* plot: the axes that both forms of a picture share. See plot.h. */
-#include "commands/plot.h"
+#include "commands/pictures/plot.h"
 
 #include <math.h>
 

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "commands/info.h"
+#include "commands/info/info.h"
 
 /* A segment that has keys, in numbers for people. */
 struct view {

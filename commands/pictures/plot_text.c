@@ -7,7 +7,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "commands/plot.h"
+#include "commands/pictures/plot.h"
 
 enum { LEFT = 9, MAX_COLUMNS = 120, MAX_ROWS = 40 };
 

@@ -1,7 +1,7 @@
 /* heatmap: see heatmap.h. The colours go from dark red through yellow to dark green in steps of
  * equal lightness at both ends, so the numbers in the cells say it again for those who cannot tell
  * these apart. */
-#include "commands/heatmap.h"
+#include "commands/pictures/heatmap.h"
 
 #include <math.h>
 

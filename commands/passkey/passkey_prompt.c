@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/size.h"
-#include "commands/passkey.h"
+#include "commands/passkey/passkey.h"
 
 /* The texts of Mohtashami and Jaggi (2023) as these two have them: llama.cpp's examples/passkey,
  * and LongLM's (Self-Extend's) passkey_examples.jsonl with example.py. */

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "commands/array.h"
-#include "commands/info.h"
+#include "commands/info/info.h"
 
 /* Every distance up to NEAR, and from there on every power of two up to FAR. */
 enum { NEAR = 512, FAR = 1 << 20 };

@@ -10,7 +10,7 @@
 #include "base/size.h"
 #include "commands/commands.h"
 #include "commands/interrupt.h"
-#include "commands/perplexity_sweep.h"
+#include "commands/perplexity/perplexity_sweep.h"
 
 static int read_sources(struct sweep *sweep, struct error *err)
 {

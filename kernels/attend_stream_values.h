@@ -1,0 +1,162 @@
+/* attend_stream_values: the half of attend_stream.h that adds up weighted values; included by it.
+ */
+#ifndef LONGHAND_KERNELS_ATTEND_STREAM_VALUES_H
+#define LONGHAND_KERNELS_ATTEND_STREAM_VALUES_H
+
+#include "kernels/kernels.h"
+
+#ifdef STREAM_QUERIES
+
+/* How many lanes of vector v the `left` remaining elements fill; a constant where the tile is full.
+ */
+TEMPLATE size_t lanes_of(int v, bool full, size_t left)
+{
+    size_t before = (size_t)v * LANES;
+    size_t lanes = left > before ? left - before : 0;
+    return full || lanes > LANES ? LANES : lanes;
+}
+
+/* Elements d.. of one position, of 4 bits parted into those of even and those of odd number. */
+TEMPLATE void load_values(floats *value, const uint8_t *row, enum format format, size_t d,
+                          int vectors, bool full, size_t left, const float *scale)
+{
+    UNROLL
+    for (int v = 0; v < vectors; v++)
+        if (format != FORMAT_Q4_0)
+            value[v] = load_elements(row, d + (size_t)v * LANES, format, lanes_of(v, full, left));
+        else if (v % PAIR == 0)
+            load_pairs(row + (d + (size_t)v * LANES) / 2, lanes_of(v / 2, full, (left + 1) / 2),
+                       &value[v], &value[v + 1]);
+    UNROLL
+    for (int v = 0; v < vectors; v++)
+        if (stored_is_grouped(format))
+            value[v] = multiply(value[v], all_of(scale[v * LANES / CACHE_GROUP]));
+}
+
+/* `vectors` vectors of elements from d on, of which `left` remain; they begin a group or end in
+ * it. scales: (n, groups). */
+TEMPLATE void values_tile(float *const *out, const float *p, size_t ldp, int m, const uint8_t *rows,
+                          enum format format, size_t d, int vectors, bool full, size_t n,
+                          size_t dim, const float *scales, const void *ahead)
+{
+    floats sum[QUERIES][VECTORS];
+    size_t left = dim - d;
+    size_t row_bytes = stored_row_bytes(format, dim);
+    UNROLL
+    for (int i = 0; i < m; i++) {
+        UNROLL
+        for (int v = 0; v < vectors; v++)
+            sum[i][v] = load_floats(out[i] + d + v * LANES, lanes_of(v, full, left));
+        UNROLL
+        for (int v = 0; v < vectors && format == FORMAT_Q4_0; v += PAIR)
+            part_pairs(sum[i] + v);
+    }
+    for (size_t j = 0; j < n; j++) {
+        floats value[VECTORS];
+        ask_for(ahead, j * row_bytes + stored_row_bytes(format, d),
+                stored_row_bytes(format, LANES * (size_t)vectors));
+        load_values(value, rows + j * row_bytes, format, d, vectors, full, left,
+                    scales + j * stored_groups(dim) + d / CACHE_GROUP);
+        UNROLL
+        for (int i = 0; i < m; i++)
+            UNROLL
+        for (int v = 0; v < vectors; v++)
+            sum[i][v] = multiply_add(sum[i][v], value[v], p[(size_t)i * ldp + j]);
+    }
+    UNROLL
+    for (int i = 0; i < m; i++) {
+        UNROLL
+        for (int v = 0; v < vectors && format == FORMAT_Q4_0; v += PAIR)
+            join_pairs(sum[i] + v);
+        UNROLL
+        for (int v = 0; v < vectors; v++)
+            store_floats(out[i] + d + v * LANES, sum[i][v], lanes_of(v, full, left));
+    }
+}
+
+/* m constant; all elements of n positions. */
+TEMPLATE void values_rows(float *const *out, const float *p, size_t ldp, int m, const uint8_t *rows,
+                          enum format format, size_t n, size_t dim, const float *scales,
+                          const void *ahead)
+{
+    size_t step = (size_t)value_vectors(m) * LANES;
+    size_t d = 0;
+    for (; d + step <= dim; d += step)
+        values_tile(out, p, ldp, m, rows, format, d, value_vectors(m), true, n, dim, scales, ahead);
+    for (; d < dim; d += PAIR * LANES)
+        values_tile(out, p, ldp, m, rows, format, d, PAIR, false, n, dim, scales, ahead);
+}
+
+TEMPLATE void values_queries(float *const *out, const float *p, size_t ldp, int m,
+                             const uint8_t *rows, enum format format, size_t n, size_t dim,
+                             const float *scales, const void *ahead)
+{
+#define ROWS(count)                                                           \
+    case count:                                                               \
+        values_rows(out, p, ldp, count, rows, format, n, dim, scales, ahead); \
+        break
+    for (; m > 0; m -= QUERIES, out += QUERIES, p += QUERIES * ldp, ahead = rows)
+        switch (m < QUERIES ? m : QUERIES) {
+            ROWS(1);
+            ROWS(2);
+            ROWS(3);
+            ROWS(4);
+#if STREAM_QUERIES > 4
+            ROWS(5);
+            ROWS(6);
+#endif
+#if STREAM_QUERIES > 6
+            ROWS(7);
+            ROWS(8);
+#endif
+        }
+#undef ROWS
+}
+
+/* Converted, those of n positions. */
+TEMPLATE void load_scales(float *scales, const uint16_t *from, size_t n)
+{
+    for (size_t s = 0; s < n; s += LANES)
+        store_floats(scales + s, load_elements(from, s, FORMAT_F16, lanes_of(0, false, n - s)),
+                     LANES);
+}
+
+/* Scales are converted before the elements, of as many positions as there is room for. */
+TEMPLATE void values_all(float *const *out, const float *p, size_t ldp, int m,
+                         const struct stored *values, enum format format, size_t n, size_t dim)
+{
+    enum { SCALES = 512 };
+    float scales[SCALES];
+    size_t groups = stored_groups(dim), row_bytes = stored_row_bytes(format, dim);
+    size_t most = stored_is_grouped(format) ? SCALES / groups : n;
+    const uint8_t *ahead = values->ahead ? values->ahead : values->elements;
+    for (size_t j = 0; j < n; j += most) {
+        size_t now = n - j < most ? n - j : most;
+        const uint8_t *rows = (const uint8_t *)values->elements + j * row_bytes;
+        if (stored_is_grouped(format))
+            load_scales(scales, values->scales + j * groups, now * groups);
+        values_queries(out, p + j, ldp, m, rows, format, now, dim, scales, ahead + j * row_bytes);
+    }
+}
+
+static void attend_values(float *const *out, const float *p, size_t ldp, int m,
+                          const struct stored *values, size_t n, size_t dim)
+{
+#define FORMAT(format)                                      \
+    case format:                                            \
+        values_all(out, p, ldp, m, values, format, n, dim); \
+        break
+    switch (values->format) {
+        FORMAT(FORMAT_F32);
+        FORMAT(FORMAT_F16);
+        FORMAT(FORMAT_BF16);
+        FORMAT(FORMAT_Q8_0);
+        FORMAT(FORMAT_Q4_0);
+    default:
+        break;
+    }
+#undef FORMAT
+}
+
+#endif
+#endif
