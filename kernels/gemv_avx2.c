@@ -428,7 +428,7 @@ TEMPLATE void multiply_rows(const struct reader *f, const uint8_t *w, size_t row
                 lay_out(f, x, tokens, k, end, near);
             const uint8_t *at = w + r0 * row_bytes + k / block * f->bytes;
             for (size_t r = 0; r < count; r++, at += row_bytes) {
-                __m256 one = total[r]; /* token's sums stay in a register */
+                __m256 one = total[r]; /* sum, of a single token, stays in a register */
                 if (tokens > 1) {
                     add_row(f, at, (end - k) / block, near, tokens, total + r);
                 } else {
