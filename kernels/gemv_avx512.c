@@ -1,569 +1,406 @@
-/* gemv_avx512: rows of block formats times one to eight vectors with AVX-512: generation. Weights
- * are decoded into registers and multiplied there with every token; nothing but results is stored.
+/* gemv_avx512: rows of weights times one to eight vectors with AVX-512: generation. Weights are
+ * decoded into registers once for up to TOKENS vectors; nothing but the results is stored.
  *
  * A step is 16 groups: 512 or 256 weights, 8 or 4 vectors. VPDPBUSD multiplies stored weights
- * (unsigned) by activations (signed) and adds them by fours. So that a group has all its sums in
- * one place of the vectors, weights are transposed once for all tokens: vector c holds the fours c
- * of all groups. The format's offset times x.sum is what the sums begin with, all in integers. What
- * remains are three operations with the 16 scales. (Intel SDM volume 2, VPDPBUSD.)
+ * (unsigned) by activations (signed) and adds them by fours; a tree of additions brings the sums of
+ * the 16 groups into one vector; the format's offset times x.sum is taken off, all in integers.
+ * What remains are three operations with the 16 scales. (Intel SDM volume 2, VPDPBUSD.)
  *
- * Activations are laid out the same way once for all rows. They end with zeros where the last step
- * of a row has blocks missing, so that every step is a whole one. */
+ * ROWS rows share the loads of the activations. Where rows run out the last one is repeated, so
+ * that every row is summed in the same order however rows are cut. */
 #include "kernels/avx512.h"
 #include "kernels/scales_avx512.h"
 
 enum {
-    STEP = 16,        /* groups */
-    VECTORS = 8,      /* of weights in a step, at most */
-    ROW_BLOCK = 16,   /* rows for which sums are kept */
-    X_VECTORS = 1024, /* room for activations: 64 KiB */
-    X_NEAR = 384,     /* of them, what stays in the first-level cache: 24 KiB */
-    STEP_BYTES = 544, /* at most */
+    ROWS = 2,
+    TOKENS = 4,
+    STEP = 16, /* groups */
 };
 
-/* Where the groups of a step lie in its vectors. */
-enum layout {
-    NATURAL,    /* group g in place g (groups of 16: four vectors) */
-    TRANSPOSED, /* group 4 i + j in place 4 j + i (groups of 32: eight vectors) */
-    /* Groups of 32, two places for each: even groups in four vectors, odd ones in four others. The
-     * two places of both are added up to one vector. */
-    PAIRED
-};
-
-typedef void decode_step(const uint8_t *w, __m512i v[VECTORS]);
-typedef void decode_step_scales(const uint8_t *w, __m512 *scale, __m512 *min);
+/* Four groups, in order: their first halves and their second halves. */
+typedef void decode_four(const uint8_t *w, __m512i *first, __m512i *second);
 
 /* How a format is read; constants all, which inlining dissolves. */
 struct reader {
-    size_t bytes;  /* of a block */
-    size_t blocks; /* in a step: 16, 2 or 1 */
-    enum layout layout;
+    size_t bytes; /* of a block */
+    size_t units; /* blocks in a step: 16, 2 or 1 */
+    size_t group;
     int offset;
     bool has_min;
-    bool narrow; /* PAIRED: sums of 16 products fit 16 bits */
-    decode_step *weights;
-    decode_step_scales *scales;
+    /* One of these decodes a quarter, an eighth and an eighth or quarter of a step: */
+    decode_four *four;
+    decode_two *two;
+    decode_part *part;
+    /* and unless units is 16, one of these has its scales: */
+    decode_two_scales *scales_two;
+    decode_scales *scales_one;
 };
 
-TEMPLATE size_t group_of(const struct reader *f)
+/* --- decoding ------------------------------------------------------------------------------ */
+
+TEMPLATE void split_nibbles(__m512i x, __m512i *first, __m512i *second)
 {
-    return f->layout == NATURAL ? 16 : 32;
+    *first = _mm512_and_si512(x, each_byte(15));
+    *second = _mm512_and_si512(_mm512_srli_epi16(x, 4), each_byte(15));
 }
 
-/* --- orders -------------------------------------------------------------------------------- */
-
-/* One value for each group, from their own order. */
-TEMPLATE __m512i placed(__m512i groups, enum layout layout)
+/* The 16 bytes of nibbles of four blocks, from two loads inside them: in units of 32 bits, the
+ * first load has blocks 0 and 2 from 0 and 9 on, the second 1 and 3 from 3 and 12 on. */
+TEMPLATE void four_q4_0(const uint8_t *w, __m512i *first, __m512i *second)
 {
-    const __m512i transposed =
-        _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    const __m512i paired = _mm512_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15);
-    if (layout == NATURAL)
-        return groups;
-    return _mm512_permutexvar_epi32(layout == PAIRED ? paired : transposed, groups);
-}
-
-TEMPLATE __m512 placed_floats(__m512 groups, enum layout layout)
-{
-    return _mm512_castsi512_ps(placed(_mm512_castps_si512(groups), layout));
-}
-
-/* --- weights ------------------------------------------------------------------------------- */
-
-/* Four vectors of nibbles: the low ones stay. */
-TEMPLATE void split_nibbles(__m512i v[VECTORS])
-{
-    UNROLL
-    for (int c = 0; c < 4; c++) {
-        v[4 + c] = _mm512_and_si512(_mm512_srli_epi16(v[c], 4), each_byte(15));
-        v[c] = _mm512_and_si512(v[c], each_byte(15));
-    }
-}
-
-/* Four vectors of nibbles of four groups each, as in Q4_0: the first half of a group below the
- * second. */
-TEMPLATE void transpose_nibbles(__m512i v[VECTORS])
-{
-    transpose_fours(v);
-    split_nibbles(v);
-}
-
-TEMPLATE void look_up_all(__m512i v[VECTORS])
-{
-    UNROLL
-    for (int c = 0; c < VECTORS; c++)
-        v[c] = look_up_iq4(v[c]);
-}
-
-/* From two loads, places of 32 bits: those of b where the bit of `from_b` is set. */
-TEMPLATE __m512i choose(const uint8_t *a, const uint8_t *b, __m512i places, __mmask16 from_b)
-{
-    __m512i x = _mm512_permutexvar_epi32(places, _mm512_loadu_si512(a));
-    return _mm512_mask_permutexvar_epi32(x, from_b, places, _mm512_loadu_si512(b));
-}
-
-/* Four blocks from two loads inside them: the first has blocks 0 and 2 from units 0 and 9 on, the
- * second 1 and 3 from 3 and 12 on. */
-TEMPLATE void step_q4_0(const uint8_t *w, __m512i v[VECTORS])
-{
-    enum { FOUR = 4 * sizeof(struct block_q4_0) };
     const __m512i from = _mm512_setr_epi32(0, 1, 2, 3, 3, 4, 5, 6, 9, 10, 11, 12, 12, 13, 14, 15);
-    UNROLL
-    for (int i = 0; i < 4; i++)
-        v[i] = choose(w + FOUR * i + 2, w + FOUR * i + 8, from, 0xF0F0);
-    transpose_nibbles(v);
+    __m512i x = _mm512_permutexvar_epi32(from, _mm512_loadu_si512(w + 2));
+    split_nibbles(_mm512_mask_permutexvar_epi32(x, 0xF0F0, from, _mm512_loadu_si512(w + 8)), first,
+                  second);
 }
 
 /* Here the first load has blocks 0, 1 and 2. */
-TEMPLATE void step_q4_1(const uint8_t *w, __m512i v[VECTORS])
+TEMPLATE void four_q4_1(const uint8_t *w, __m512i *first, __m512i *second)
 {
-    enum { FOUR = 4 * sizeof(struct block_q4_1) };
     const __m512i from = _mm512_setr_epi32(0, 1, 2, 3, 5, 6, 7, 8, 10, 11, 12, 13, 12, 13, 14, 15);
+    __m512i x = _mm512_permutexvar_epi32(from, _mm512_loadu_si512(w + 4));
+    split_nibbles(_mm512_mask_permutexvar_epi32(x, 0xF000, from, _mm512_loadu_si512(w + 16)), first,
+                  second);
+}
+
+TEMPLATE void four_iq4_nl(const uint8_t *w, __m512i *first, __m512i *second)
+{
+    four_q4_0(w, first, second);
+    *first = look_up_iq4(*first);
+    *second = look_up_iq4(*second);
+}
+
+TEMPLATE void four_iq4_xs(const uint8_t *w, __m512i *first, __m512i *second)
+{
+    split_nibbles(_mm512_loadu_si512(w), first, second);
+    *first = look_up_iq4(*first);
+    *second = look_up_iq4(*second);
+}
+
+/* Where quarter i of a step begins. */
+TEMPLATE const uint8_t *quarter(const struct reader *f, const uint8_t *w, size_t i)
+{
+    if (f->units == 2)
+        return w + i / 2 * f->bytes + offsetof(struct block_iq4_xs, qs) + i % 2 * 64;
+    return w + i * 4 * f->bytes;
+}
+
+/* Weights 64 k .. of a step. Where the second block is missing the first stands for it. */
+TEMPLATE __m512i step_weights(const struct reader *f, const uint8_t *w, size_t units, size_t k)
+{
+    if (f->part)
+        return f->part(w + k / 4 * f->bytes, k % 4);
+    const uint8_t *a = w + 2 * k * f->bytes;
+    return f->two(a, 2 * k + 1 < units ? a + f->bytes : a);
+}
+
+/* Blocks of 32 begin with d, or d and m. The heads of a whole step, four from each of four loads
+ * inside the blocks. */
+TEMPLATE __m512i heads_by_fours(const struct reader *f, const uint8_t *w)
+{
+    const __m512i from = _mm512_broadcast_i32x4(f->bytes == sizeof(struct block_q4_0)
+                                                    ? _mm_setr_epi32(0, 4, 9, 13)
+                                                    : _mm_setr_epi32(0, 5, 10, 15));
+    __m512i heads = _mm512_setzero_si512();
     UNROLL
     for (int i = 0; i < 4; i++)
-        v[i] = choose(w + FOUR * i + 4, w + FOUR * i + 16, from, 0xF000);
-    transpose_nibbles(v);
-}
-
-TEMPLATE void step_iq4_nl(const uint8_t *w, __m512i v[VECTORS])
-{
-    step_q4_0(w, v);
-    look_up_all(v);
-}
-
-/* fifth: the 32 bits of each group in its place. A table has four bits as four bytes. */
-TEMPLATE void add_fifth_bits(__m512i v[VECTORS], __m512i fifth)
-{
-    const __m512i spread =
-        _mm512_setr_epi32(0x00000000, 0x00000010, 0x00001000, 0x00001010, 0x00100000, 0x00100010,
-                          0x00101000, 0x00101010, 0x10000000, 0x10000010, 0x10001000, 0x10001010,
-                          0x10100000, 0x10100010, 0x10101000, 0x10101010);
-    UNROLL
-    for (unsigned c = 0; c < VECTORS; c++)
-        v[c] = _mm512_or_si512(v[c],
-                               _mm512_permutexvar_epi32(_mm512_srli_epi32(fifth, 4 * c), spread));
-}
-
-/* Both loads begin with the fifth bits of a block, the first that of blocks 0 and 2, the second
- * that of 1 and 3; the next one's begin at unit 11. */
-TEMPLATE void step_q5_0(const uint8_t *w, __m512i v[VECTORS])
-{
-    enum { BYTES = sizeof(struct block_q5_0), FOUR = 4 * BYTES };
-    const __m512i from = _mm512_setr_epi32(1, 2, 3, 4, 1, 2, 3, 4, 12, 13, 14, 15, 12, 13, 14, 15);
-    const __m512i from_fifth =
-        _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 11, 11, 11, 11, 11, 11, 11, 11);
-    __m512i fifth = _mm512_setzero_si512();
-    UNROLL
-    for (int i = 0; i < 4; i++) {
-        const uint8_t *a = w + FOUR * i + 2, *b = a + BYTES;
-        v[i] = choose(a, b, from, 0xF0F0);
-        fifth = _mm512_mask_permutexvar_epi32(fifth, (__mmask16)(0x0101 << i), from_fifth,
-                                              _mm512_loadu_si512(a));
-        fifth = _mm512_mask_permutexvar_epi32(fifth, (__mmask16)(0x1010 << i), from_fifth,
-                                              _mm512_loadu_si512(b));
-    }
-    transpose_nibbles(v);
-    add_fifth_bits(v, fifth);
-}
-
-/* The first load has blocks 0 and 1 from units 0 and 6 on, the second 2 and 3 from 4 and 10 on. */
-TEMPLATE void step_q5_1(const uint8_t *w, __m512i v[VECTORS])
-{
-    enum { FOUR = 4 * sizeof(struct block_q5_1) };
-    const __m512i from = _mm512_setr_epi32(2, 3, 4, 5, 8, 9, 10, 11, 6, 7, 8, 9, 12, 13, 14, 15);
-    const __m512i from_fifth =
-        _mm512_setr_epi32(1, 1, 1, 1, 7, 7, 7, 7, 5, 5, 5, 5, 11, 11, 11, 11);
-    __m512i fifth = _mm512_setzero_si512();
-    UNROLL
-    for (int i = 0; i < 4; i++) {
-        const uint8_t *a = w + FOUR * i, *b = a + 32;
-        v[i] = choose(a, b, from, 0xFF00);
-        fifth = _mm512_mask_permutexvar_epi32(fifth, (__mmask16)(0x0011 << i), from_fifth,
-                                              _mm512_loadu_si512(a));
-        fifth = _mm512_mask_permutexvar_epi32(fifth, (__mmask16)(0x1100 << i), from_fifth,
-                                              _mm512_loadu_si512(b));
-    }
-    transpose_nibbles(v);
-    add_fifth_bits(v, fifth);
-}
-
-TEMPLATE void step_q8_0(const uint8_t *w, __m512i v[VECTORS])
-{
-    enum { BYTES = sizeof(struct block_q8_0) };
-    UNROLL
-    for (int i = 0; i < 4; i++) {
-        const uint8_t *four = w + 4 * BYTES * i;
-        __m512i a = decode_q8_0(four, four + BYTES);
-        __m512i b = decode_q8_0(four + 2 * BYTES, four + 3 * BYTES);
-        v[i] = _mm512_shuffle_i32x4(a, b, 0x88);
-        v[4 + i] = _mm512_shuffle_i32x4(a, b, 0xDD);
-    }
-    transpose_fours(v);
-    transpose_fours(v + 4);
-}
-
-TEMPLATE void step_iq4_xs(const uint8_t *w, __m512i v[VECTORS])
-{
-    const struct block_iq4_xs *b = (const void *)w;
-    UNROLL
-    for (int i = 0; i < 4; i++)
-        v[i] = _mm512_loadu_si512(b[i / 2].qs + i % 2 * 64);
-    transpose_nibbles(v);
-    look_up_all(v);
-}
-
-/* 32 bytes have the even group below the odd one. */
-TEMPLATE void step_q4_k(const uint8_t *w, __m512i v[VECTORS])
-{
-    const struct block_q4_k *b = (const void *)w;
-    UNROLL
-    for (int i = 0; i < 4; i++)
-        v[i] = _mm512_loadu_si512(b[i / 2].qs + i % 2 * 64);
-    transpose_wide(v);
-    split_nibbles(v);
-}
-
-TEMPLATE void step_q5_k(const uint8_t *w, __m512i v[VECTORS])
-{
-    const struct block_q5_k *b = (const void *)w;
-    const __m512i even = _mm512_broadcast_i64x4(_mm256_setr_epi64x(
-        0x0101010101010101, 0x1010101010101010, 0x0404040404040404, 0x4040404040404040));
-    const __m512i odd = _mm512_add_epi8(even, even);
-    UNROLL
-    for (int i = 0; i < 4; i++)
-        v[i] = _mm512_loadu_si512(b[i / 2].qs + i % 2 * 64);
-    transpose_wide(v);
-    UNROLL
-    for (int c = 0; c < 4; c++) {
-        long long first, second;
-        memcpy(&first, b[0].high + 8 * c, sizeof first);
-        memcpy(&second, b[1].high + 8 * c, sizeof second);
-        __m512i high = _mm512_mask_set1_epi64(_mm512_set1_epi64(first), 0xF0, second);
-        v[4 + c] = with_fifth_bits(_mm512_and_si512(_mm512_srli_epi16(v[c], 4), each_byte(15)),
-                                   _mm512_test_epi8_mask(high, odd));
-        v[c] = with_fifth_bits(_mm512_and_si512(v[c], each_byte(15)),
-                               _mm512_test_epi8_mask(high, even));
-    }
-}
-
-/* K blocks of groups of 16: group g = 8 h + 2 q + u has its fours c in field q of unit 8 h + 4 u +
- * c of the 64 bytes of two-bit fields. */
-TEMPLATE __m512i units_k(int c)
-{
-    return _mm512_add_epi32(_mm512_setr_epi32(0, 4, 0, 4, 0, 4, 0, 4, 8, 12, 8, 12, 8, 12, 8, 12),
-                            _mm512_set1_epi32(c));
-}
-
-/* 4 h + 2 q + u -> one of four numbers by q. */
-TEMPLATE __m512i by_field(int a, int b, int c, int d)
-{
-    return _mm512_broadcast_i64x4(_mm256_setr_epi32(a, a, b, b, c, c, d, d));
-}
-
-TEMPLATE __m512i fields_k(const uint8_t qs[64], int c)
-{
-    __m512i x = _mm512_permutexvar_epi32(units_k(c), _mm512_loadu_si512(qs));
-    return _mm512_and_si512(_mm512_srlv_epi32(x, by_field(0, 2, 4, 6)), each_byte(3));
-}
-
-TEMPLATE void step_q2_k(const uint8_t *w, __m512i v[VECTORS])
-{
-    const struct block_q2_k *b = (const void *)w;
-    UNROLL
-    for (int c = 0; c < 4; c++)
-        v[c] = fields_k(b->qs, c);
-}
-
-TEMPLATE void step_q3_k(const uint8_t *w, __m512i v[VECTORS])
-{
-    const struct block_q3_k *b = (const void *)w;
-    const __m512i lower = by_field(0x01010101, 0x02020202, 0x04040404, 0x08080808);
-    const __m512i bits = _mm512_mask_slli_epi32(lower, 0xFF00, lower, 4);
-    UNROLL
-    for (int c = 0; c < 4; c++) {
-        __m512i low = fields_k(b->qs, c);
-        __m512i high = _mm512_permutexvar_epi32(units_k(c), load32_twice(b->high));
-        v[c] = _mm512_mask_add_epi8(low, _mm512_test_epi8_mask(high, bits), low, each_byte(4));
-    }
-}
-
-/* The low nibbles of fields 0 and 1 lie below those of 2 and 3. */
-TEMPLATE void step_q6_k(const uint8_t *w, __m512i v[VECTORS])
-{
-    const struct block_q6_k *b = (const void *)w;
-    const __m512i units =
-        _mm512_setr_epi32(0, 4, 8, 12, 0, 4, 8, 12, 16, 20, 24, 28, 16, 20, 24, 28);
-    __m512i h0 = _mm512_loadu_si512(b->low), h1 = _mm512_loadu_si512(b->low + 64);
-    UNROLL
-    for (int c = 0; c < 4; c++) {
-        __m512i from = _mm512_add_epi32(units, _mm512_set1_epi32(c));
-        __m512i low = _mm512_permutex2var_epi32(h0, from, h1);
-        __m512i high = _mm512_permutexvar_epi32(units_k(c), _mm512_loadu_si512(b->high));
-        low = _mm512_srlv_epi32(low, by_field(0, 0, 4, 4));
-        high = _mm512_rolv_epi32(high, by_field(4, 2, 0, 30));
-        v[c] = _mm512_ternarylogic_epi32(each_byte(15), low, high, 0xCA); /* 15 ? low : high */
-        v[c] = _mm512_and_si512(v[c], each_byte(63));
-    }
-}
-
-/* --- scales -------------------------------------------------------------------------------- */
-
-/* Blocks of 32 begin with d, or d and m. The heads of a step, four from each of four loads inside
- * the blocks, which are 18 or 20 bytes long. */
-TEMPLATE __m512i heads_by_fours(const uint8_t *w, size_t bytes)
-{
-    const __m512i from =
-        bytes == sizeof(struct block_q4_0)
-            ? _mm512_setr_epi32(0, 0, 0, 0, 4, 4, 4, 4, 9, 9, 9, 9, 13, 13, 13, 13)
-            : _mm512_setr_epi32(0, 0, 0, 0, 5, 5, 5, 5, 10, 10, 10, 10, 15, 15, 15, 15);
-    __m512i heads = _mm512_permutexvar_epi32(from, _mm512_loadu_si512(w));
-    UNROLL
-    for (size_t i = 1; i < 4; i++)
-        heads = _mm512_mask_permutexvar_epi32(heads, (__mmask16)(0x1111 << i), from,
-                                              _mm512_loadu_si512(w + 4 * i * bytes));
-    if (bytes == sizeof(struct block_q4_0)) /* every other d begins in the middle of its unit */
-        heads = _mm512_srlv_epi32(
-            heads, _mm512_setr_epi32(0, 0, 0, 0, 16, 16, 16, 16, 0, 0, 0, 0, 16, 16, 16, 16));
+        heads = _mm512_mask_permutexvar_epi32(heads, (__mmask16)(15 << 4 * i), from,
+                                              _mm512_loadu_si512(quarter(f, w, (size_t)i)));
+    if (f->bytes == sizeof(struct block_q4_0)) /* every other d begins in the middle of its unit */
+        heads = _mm512_srlv_epi32(heads, _mm512_set1_epi64(16LL << 32));
     return heads;
 }
 
-TEMPLATE __m512i heads_one_by_one(const uint8_t *w, size_t bytes)
+/* The heads of `units` <= 16 blocks, zeros beyond. */
+TEMPLATE __m512i heads_one_by_one(const struct reader *f, const uint8_t *w, size_t units)
 {
     __m512i heads = _mm512_setzero_si512();
     UNROLL
     for (size_t i = 0; i < STEP; i++) {
         int head;
-        memcpy(&head, w + i * bytes, sizeof head);
-        heads = _mm512_mask_set1_epi32(heads, (__mmask16)(1 << (i % 4 * 4 + i / 4)), head);
+        if (i < units) {
+            memcpy(&head, w + i * f->bytes, sizeof head);
+            heads = _mm512_mask_set1_epi32(heads, (__mmask16)(1 << i), head);
+        }
     }
     return heads;
 }
 
-TEMPLATE void heads_to_floats(__m512i heads, __m512 *scale, __m512 *min)
+/* The scales and minima of the `units` blocks at w. */
+TEMPLATE void step_scales(const struct reader *f, const uint8_t *w, size_t units, __m512 *scale,
+                          __m512 *min)
 {
-    *scale = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(heads));
-    *min = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(heads, 16)));
-}
-
-#define SCALES_OF_32(name, block, heads)                                           \
-    TEMPLATE void step_scales_##name(const uint8_t *w, __m512 *scale, __m512 *min) \
-    {                                                                              \
-        heads_to_floats(heads(w, sizeof(struct block)), scale, min);               \
-    }
-
-SCALES_OF_32(q4_0, block_q4_0, heads_by_fours)
-SCALES_OF_32(q4_1, block_q4_1, heads_by_fours)
-SCALES_OF_32(q5_0, block_q5_0, heads_one_by_one)
-SCALES_OF_32(q5_1, block_q5_1, heads_one_by_one)
-SCALES_OF_32(q8_0, block_q8_0, heads_one_by_one)
-
-#define SCALES_OF_256(name, layout, ...)                                           \
-    TEMPLATE void step_scales_##name(const uint8_t *w, __m512 *scale, __m512 *min) \
-    {                                                                              \
-        __VA_ARGS__;                                                               \
-        *scale = placed_floats(*scale, layout);                                    \
-        *min = placed_floats(*min, layout);                                        \
-    }
-
-SCALES_OF_256(q2_k, NATURAL, scales_q2_k(w, scale, min))
-SCALES_OF_256(q3_k, NATURAL, scales_q3_k(w, scale, min))
-SCALES_OF_256(q6_k, NATURAL, scales_q6_k(w, scale, min))
-SCALES_OF_256(q4_k, PAIRED, scales_k(w, w + sizeof(struct block_q4_k), scale, min))
-SCALES_OF_256(q5_k, PAIRED, scales_k(w, w + sizeof(struct block_q5_k), scale, min))
-SCALES_OF_256(iq4_xs, TRANSPOSED, scales_iq4_xs(w, w + sizeof(struct block_iq4_xs), scale, min))
-
-/* --- activations --------------------------------------------------------------------------- */
-
-/* What a step takes of one token: x.scale, then x.sum, then the vectors. */
-enum { X_SCALE, X_SUM, X_Q };
-
-TEMPLATE size_t x_vectors(const struct reader *f)
-{
-    return X_Q + group_of(f) / 4;
-}
-
-/* 64 activations, or those of them that are among the `left` next ones. */
-TEMPLATE __m512i load_x(const int8_t *x, size_t at, size_t left)
-{
-    if (left >= at + 64)
-        return _mm512_loadu_si512(x + at);
-    return _mm512_maskz_loadu_epi8(left > at ? (__mmask64)((1ULL << (left - at)) - 1) : 0, x + at);
-}
-
-/* The next `groups` <= 16 groups of x, and zeros. In place of x.sum stands what sums begin with, or
- * what the minima are multiplied with. */
-TEMPLATE void lay_out_step(const struct reader *f, struct q8_row x, size_t groups, __m512i *to)
-{
-    __mmask16 lanes = first_lanes(groups);
-    __m512i sum = placed(_mm512_maskz_loadu_epi32(lanes, x.sum), f->layout);
-    if (f->has_min)
-        sum = _mm512_castps_si512(_mm512_cvtepi32_ps(
-            f->blocks == STEP ? sum : _mm512_sub_epi32(_mm512_setzero_si512(), sum)));
-    else
-        sum = _mm512_mullo_epi32(sum, _mm512_set1_epi32(-f->offset));
-    to[X_SUM] = sum;
-    to[X_SCALE] = placed(_mm512_castps_si512(_mm512_maskz_loadu_ps(lanes, x.scale)), f->layout);
-    __m512i v[VECTORS];
-    size_t left = groups * group_of(f);
-    UNROLL
-    for (size_t i = 0; i < 4; i++) {
-        if (f->layout == NATURAL) {
-            v[i] = load_x(x.q, 64 * i, left);
-            continue;
-        }
-        __m512i a = load_x(x.q, 128 * i, left), b = load_x(x.q, 128 * i + 64, left);
-        if (f->layout == PAIRED) {
-            v[i] = _mm512_shuffle_i32x4(a, b, 0x44);
-            v[4 + i] = _mm512_shuffle_i32x4(a, b, 0xEE);
-        } else {
-            v[i] = _mm512_shuffle_i32x4(a, b, 0x88);
-            v[4 + i] = _mm512_shuffle_i32x4(a, b, 0xDD);
-        }
-    }
-    if (f->layout == PAIRED) {
-        transpose_wide(v);
-        transpose_wide(v + 4);
+    if (f->units == 1) {
+        f->scales_one(w, scale, min);
+    } else if (f->units == 2) {
+        f->scales_two(w, units == 2 ? w + f->bytes : w, scale, min);
     } else {
-        transpose_fours(v);
-        if (f->layout == TRANSPOSED)
-            transpose_fours(v + 4);
+        __m512i heads =
+            f->four && units == STEP ? heads_by_fours(f, w) : heads_one_by_one(f, w, units);
+        *scale = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(heads));
+        if (f->has_min)
+            *min = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(heads, 16)));
     }
-    UNROLL
-    for (size_t c = 0; c < group_of(f) / 4; c++) /* transposing twice is as before */
-        to[X_Q + c] = f->layout == NATURAL ? placed(v[c], TRANSPOSED) : v[c];
-}
-
-/* `groups` groups from g on, step by step and within a step token by token. */
-TEMPLATE void lay_out(const struct reader *f, const struct vector *x, int tokens, size_t g,
-                      size_t groups, __m512i *to)
-{
-    for (size_t end = g + groups; g < end; g += STEP)
-        for (int t = 0; t < tokens; t++, to += x_vectors(f)) {
-            struct q8_row q = x[t].q8;
-            q = (struct q8_row){q.q + g * group_of(f), q.scale + g, q.sum + g};
-            lay_out_step(f, q, end - g < STEP ? end - g : STEP, to);
-        }
 }
 
 /* --- sums ---------------------------------------------------------------------------------- */
 
-/* Places 2 i and 2 i + 1 added: in each 128 bits first the two of a, then those of b. */
-TEMPLATE __m512i add_places(__m512i a, __m512i b, bool narrow)
+TEMPLATE __m512i add_pairs(__m512i a, __m512i b)
 {
-    if (narrow)
-        return _mm512_madd_epi16(_mm512_packs_epi32(a, b), _mm512_set1_epi16(1));
-    __m512 x = _mm512_castsi512_ps(a), y = _mm512_castsi512_ps(b);
-    return _mm512_add_epi32(_mm512_castps_si512(_mm512_shuffle_ps(x, y, 0x88)),
-                            _mm512_castps_si512(_mm512_shuffle_ps(x, y, 0xDD)));
+    return _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
 }
 
-/* total += x.scale * (scale * (products + x.sum) + min * x.sum) for the 16 groups of a step. */
-TEMPLATE void add_token(const struct reader *f, const __m512i v[VECTORS], __m512 scale, __m512 min,
-                        const __m512i *x, __m512 *total)
+/* In each 128 bits, the sums of a, b, c and d there. */
+TEMPLATE __m512i add_quads(__m512i a, __m512i b, __m512i c, __m512i d)
 {
-    const __m512i zero = _mm512_setzero_si512();
-    __m512i sum = f->offset ? x[X_SUM] : zero, other = zero;
+    __m512i ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    __m512i cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+    return add_pairs(ab, cd);
+}
+
+/* 64 activations, or those of them that are among the `left` next ones. */
+TEMPLATE __m512i load_x(const int8_t *x, size_t left)
+{
+    if (left >= 64)
+        return _mm512_loadu_si512(x);
+    return _mm512_maskz_loadu_epi8((__mmask64)((1ULL << left) - 1), x);
+}
+
+/* Sixteen groups, four in each of four vectors, to one vector in order. */
+TEMPLATE __m512i groups_in_fours(__m512i v[4])
+{
+    return _mm512_permutexvar_epi32(/* from 0 4 8 12 | 1 5 9 13 | .. */
+                                    _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7,
+                                                      11, 15),
+                                    add_quads(v[0], v[1], v[2], v[3]));
+}
+
+/* Two in each of eight vectors. */
+TEMPLATE __m512i groups_in_twos(__m512i v[8])
+{
+    __m512i low = add_quads(v[0], v[1], v[2], v[3]), high = add_quads(v[4], v[5], v[6], v[7]);
+    __m512i sums = _mm512_add_epi32(_mm512_shuffle_i32x4(low, high, 0x88),
+                                    _mm512_shuffle_i32x4(low, high, 0xDD));
+    return _mm512_permutexvar_epi32(/* from 0 2 4 6 | 1 3 5 7 | 8 10 12 14 | 9 11 13 15 */
+                                    _mm512_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14,
+                                                      11, 15),
+                                    sums);
+}
+
+/* The group sums of a whole step of ROWS rows and all tokens, by vectors of four groups. */
+TEMPLATE void sums_by_fours(const struct reader *f, const uint8_t *const w[ROWS],
+                            const int8_t *const *x, int tokens, __m512i sums[ROWS][TOKENS])
+{
+    __m512i first[ROWS][4], second[ROWS][4];
     UNROLL
-    for (int c = 0; c < 4; c++) {
-        sum = _mm512_dpbusd_epi32(sum, v[c], x[X_Q + c]);
-        if (f->layout != NATURAL)
-            other = _mm512_dpbusd_epi32(other, v[4 + c], x[X_Q + 4 + c]);
-    }
-    if (f->layout == PAIRED)
-        sum = add_places(sum, other, f->narrow);
-    else if (f->layout == TRANSPOSED)
-        sum = _mm512_add_epi32(sum, other);
-    __m512 term = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale);
-    if (f->has_min)
-        term = _mm512_fmadd_ps(min, _mm512_castsi512_ps(x[X_SUM]), term);
-    *total = _mm512_fmadd_ps(term, _mm512_castsi512_ps(x[X_SCALE]), *total);
-}
-
-/* The `blocks` blocks that are left of a row, and zeros. */
-TEMPLATE void copy_last(const struct reader *f, const uint8_t *w, size_t blocks,
-                        uint8_t to[STEP_BYTES + 64])
-{
-    size_t left = blocks * f->bytes;
-    for (size_t i = 0; i < f->blocks * f->bytes; i += 64)
-        _mm512_storeu_si512(to + i, load_x((const void *)w, i, left));
-}
-
-/* total[t * ROW_BLOCK] += `blocks` blocks at w times each token's activations. */
-TEMPLATE void add_row(const struct reader *f, const uint8_t *w, size_t blocks, const __m512i *x,
-                      int tokens, __m512 *total)
-{
-    uint8_t last[STEP_BYTES + 64];
-    for (size_t b = 0; b < blocks; b += f->blocks) {
-        const uint8_t *step = w + b * f->bytes;
-        prefetch(step, f->blocks * f->bytes);
-        if (f->blocks > 1 && blocks - b < f->blocks) {
-            copy_last(f, step, blocks - b, last);
-            step = last;
-        }
-        __m512i v[VECTORS];
-        __m512 scale = _mm512_setzero_ps(), min = scale;
-        f->weights(step, v);
-        f->scales(step, &scale, &min);
-        for (int t = 0; t < tokens; t++, x += x_vectors(f))
-            add_token(f, v, scale, min, x, total + t * ROW_BLOCK);
-    }
-}
-
-TEMPLATE void multiply_rows(const struct reader *f, const uint8_t *w, size_t row_bytes, size_t rows,
-                            size_t n, const struct vector *x, int tokens, float *y, size_t ldy)
-{
-    __m512i laid_out[X_VECTORS];
-    __m512 total[ROW_TOKENS_MAX * ROW_BLOCK];
-    size_t groups = n / group_of(f), per_block = STEP / f->blocks;
-    size_t step_vectors = x_vectors(f) * (size_t)tokens, chunk = X_NEAR / step_vectors * STEP;
-    bool all = (groups + STEP - 1) / STEP * step_vectors <= X_VECTORS;
-    for (size_t r0 = 0; r0 < rows; r0 += ROW_BLOCK) {
-        size_t count = rows - r0 < ROW_BLOCK ? rows - r0 : ROW_BLOCK;
-        for (int i = 0; i < tokens * ROW_BLOCK; i++)
-            total[i] = _mm512_setzero_ps();
-        for (size_t g = 0; g < groups; g += chunk) {
-            size_t some = groups - g < chunk ? groups - g : chunk;
-            __m512i *near = laid_out + (all ? g / STEP * step_vectors : 0);
-            if (r0 == 0 || !all)
-                lay_out(f, x, tokens, g, some, near);
-            const uint8_t *at = w + r0 * row_bytes + g / per_block * f->bytes;
-            for (size_t r = 0; r < count; r++, at += row_bytes)
-                add_row(f, at, some / per_block, near, tokens, total + r);
-        }
-        for (int t = 0; t < tokens; t++)
-            for (size_t r = 0; r < count; r += 4) {
-                __mmask8 lanes = (__mmask8)(count - r < 4 ? (1 << (count - r)) - 1 : 15);
-                _mm_mask_storeu_ps(y + (size_t)t * ldy + r0 + r, lanes,
-                                   sums_of_lanes(total + (size_t)t * ROW_BLOCK + r));
+    for (size_t i = 0; i < 4; i++)
+        UNROLL
+    for (int r = 0; r < ROWS; r++)
+        f->four(quarter(f, w[r], i), &first[r][i], &second[r][i]);
+    UNROLL
+    for (int t = 0; t < tokens; t++) {
+        __m512i v[ROWS][4];
+        UNROLL
+        for (size_t i = 0; i < 4; i++) {
+            __m512i a = _mm512_loadu_si512(x[t] + 128 * i),
+                    b = _mm512_loadu_si512(x[t] + 128 * i + 64);
+            __m512i x_first = _mm512_shuffle_i32x4(a, b, 0x88);
+            __m512i x_second = _mm512_shuffle_i32x4(a, b, 0xDD);
+            UNROLL
+            for (int r = 0; r < ROWS; r++) {
+                v[r][i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), first[r][i], x_first);
+                v[r][i] = _mm512_dpbusd_epi32(v[r][i], second[r][i], x_second);
             }
+        }
+        UNROLL
+        for (int r = 0; r < ROWS; r++)
+            sums[r][t] = groups_in_fours(v[r]);
     }
 }
 
-#define ROWS(name, block, count, as, places, ...)                                     \
+/* The same of `units` blocks, by vectors of 64 weights in order: two groups or four. */
+TEMPLATE void sums_in_order(const struct reader *f, const uint8_t *const w[ROWS], size_t units,
+                            const int8_t *const *x, int tokens, __m512i sums[ROWS][TOKENS])
+{
+    size_t n = units * STEP * f->group / f->units, vectors = STEP * f->group / 64;
+    __m512i weights[ROWS][8];
+    UNROLL
+    for (size_t k = 0; k < vectors; k++)
+        UNROLL
+    for (int r = 0; r < ROWS; r++)
+        weights[r][k] = 64 * k < n ? step_weights(f, w[r], units, k) : _mm512_setzero_si512();
+    UNROLL
+    for (int t = 0; t < tokens; t++) {
+        __m512i v[ROWS][8];
+        UNROLL
+        for (size_t k = 0; k < vectors; k++) {
+            UNROLL
+            for (int r = 0; r < ROWS; r++)
+                v[r][k] = _mm512_setzero_si512();
+            if (64 * k >= n)
+                continue;
+            __m512i q = load_x(x[t] + 64 * k, n - 64 * k);
+            UNROLL
+            for (int r = 0; r < ROWS; r++)
+                v[r][k] = _mm512_dpbusd_epi32(v[r][k], weights[r][k], q);
+        }
+        UNROLL
+        for (int r = 0; r < ROWS; r++)
+            sums[r][t] = f->group == 16 ? groups_in_fours(v[r]) : groups_in_twos(v[r]);
+    }
+}
+
+/* One step of `units` blocks from group `at` on, of ROWS rows. */
+TEMPLATE void add_step(const struct reader *f, const uint8_t *const w[ROWS], size_t units,
+                       size_t at, const struct vector *x, int tokens, __m512 total[ROWS][TOKENS])
+{
+    __m512i sums[ROWS][TOKENS];
+    const int8_t *q[TOKENS];
+    UNROLL
+    for (int t = 0; t < tokens; t++)
+        q[t] = x[t].q8.q + at * f->group;
+    if (f->four && units == f->units)
+        sums_by_fours(f, w, q, tokens, sums);
+    else
+        sums_in_order(f, w, units, q, tokens, sums);
+    __m512 scale[ROWS], min[ROWS];
+    UNROLL
+    for (int r = 0; r < ROWS; r++)
+        step_scales(f, w[r], units, &scale[r], &min[r]);
+    __mmask16 lanes = first_lanes(units * STEP / f->units);
+    UNROLL
+    for (int t = 0; t < tokens; t++) {
+        __m512i x_sum = _mm512_maskz_loadu_epi32(lanes, x[t].q8.sum + at);
+        __m512 x_scale = load_f32(x[t].q8.scale + at, lanes);
+        __m512i offset = _mm512_mullo_epi32(x_sum, _mm512_set1_epi32(f->offset));
+        UNROLL
+        for (int r = 0; r < ROWS; r++) {
+            __m512i exact = f->offset ? _mm512_sub_epi32(sums[r][t], offset) : sums[r][t];
+            __m512 term = _mm512_mul_ps(_mm512_cvtepi32_ps(exact), scale[r]);
+            if (f->has_min && f->units == STEP)
+                term = _mm512_fmadd_ps(min[r], _mm512_cvtepi32_ps(x_sum), term);
+            else if (f->has_min)
+                term = _mm512_fnmadd_ps(min[r], _mm512_cvtepi32_ps(x_sum), term);
+            total[r][t] = _mm512_fmadd_ps(term, x_scale, total[r][t]);
+        }
+    }
+}
+
+/* ROWS rows, of which the first `live` count, times a constant number of tokens <= TOKENS. `ask`:
+ * for the weights that come later; only the first tokens need. */
+TEMPLATE void multiply_tile(const struct reader *f, const uint8_t *const rows[ROWS], size_t live,
+                            size_t n, const struct vector *x, int tokens, bool ask, float *y,
+                            size_t ldy)
+{
+    const uint8_t *w[ROWS];
+    __m512 total[ROWS][TOKENS];
+    UNROLL
+    for (int r = 0; r < ROWS; r++) {
+        w[r] = rows[r];
+        UNROLL
+        for (int t = 0; t < tokens; t++)
+            total[r][t] = _mm512_setzero_ps();
+    }
+    size_t groups = n / f->group, at = 0;
+    for (; groups - at >= STEP; at += STEP) {
+        UNROLL
+        for (int r = 0; r < ROWS; r++)
+            if (ask)
+                prefetch(w[r], f->bytes * f->units);
+        add_step(f, w, f->units, at, x, tokens, total);
+        UNROLL
+        for (int r = 0; r < ROWS; r++)
+            w[r] += f->bytes * f->units;
+    }
+    if (f->units > 1 && groups > at)
+        add_step(f, w, (groups - at) * f->units / STEP, at, x, tokens, total);
+    UNROLL
+    for (int t = 0; t < tokens; t++)
+        UNROLL
+    for (size_t r = 0; r < ROWS; r++)
+        if (r < live)
+            y[(size_t)t * ldy + r] = _mm512_reduce_add_ps(total[r][t]);
+}
+
+/* The same for any number of tokens. */
+TEMPLATE void multiply_tiles(const struct reader *f, const uint8_t *const rows[ROWS], size_t live,
+                             size_t n, const struct vector *x, int tokens, float *y, size_t ldy)
+{
+    for (int t = 0; t < tokens; t += TOKENS, x += TOKENS, y += TOKENS * ldy) {
+        switch (tokens - t) {
+        case 1:
+            multiply_tile(f, rows, live, n, x, 1, false, y, ldy);
+            break;
+        case 2:
+            multiply_tile(f, rows, live, n, x, 2, t == 0, y, ldy);
+            break;
+        case 3:
+            multiply_tile(f, rows, live, n, x, 3, t == 0, y, ldy);
+            break;
+        default:
+            multiply_tile(f, rows, live, n, x, 4, t == 0, y, ldy);
+            break;
+        }
+    }
+}
+
+TEMPLATE void multiply_rows(const struct reader *f, const uint8_t *data, size_t row_bytes,
+                            size_t rows, size_t n, const struct vector *x, int tokens, float *y,
+                            size_t ldy)
+{
+    for (size_t r0 = 0; r0 < rows; r0 += ROWS) {
+        const uint8_t *w[ROWS];
+        UNROLL
+        for (size_t r = 0; r < ROWS; r++)
+            w[r] = data + (r0 + r < rows ? r0 + r : rows - 1) * row_bytes;
+        if (tokens == 1)
+            multiply_tile(f, w, rows - r0, n, x, 1, true, y + r0, ldy);
+        else
+            multiply_tiles(f, w, rows - r0, n, x, tokens, y + r0, ldy);
+    }
+}
+
+/* A format of blocks of 32. */
+#define ROWS_OF_32(name, block, off, minima, ...)                                     \
     static void rows_##name(const void *w, size_t row_bytes, size_t rows, size_t n,   \
                             const struct vector *x, int tokens, float *y, size_t ldy) \
     {                                                                                 \
         const struct reader f = {.bytes = sizeof(struct block),                       \
-                                 .blocks = count,                                     \
-                                 .layout = places,                                    \
-                                 .weights = step_##name,                              \
-                                 .scales = step_scales_##as,                          \
+                                 .units = 16,                                         \
+                                 .group = 32,                                         \
+                                 .offset = off,                                       \
+                                 .has_min = minima,                                   \
                                  __VA_ARGS__};                                        \
         multiply_rows(&f, w, row_bytes, rows, n, x, tokens, y, ldy);                  \
     }
 
-ROWS(q4_0, block_q4_0, 16, q4_0, TRANSPOSED, .offset = OFFSET_Q4_0)
-ROWS(q4_1, block_q4_1, 16, q4_1, TRANSPOSED, .has_min = true)
-ROWS(q5_0, block_q5_0, 16, q5_0, TRANSPOSED, .offset = OFFSET_Q5_0)
-ROWS(q5_1, block_q5_1, 16, q5_1, TRANSPOSED, .has_min = true)
-ROWS(q8_0, block_q8_0, 16, q8_0, TRANSPOSED, .offset = OFFSET_Q8_0)
-ROWS(iq4_nl, block_q4_0, 16, q4_0, TRANSPOSED, .offset = OFFSET_IQ4)
-ROWS(iq4_xs, block_iq4_xs, 2, iq4_xs, TRANSPOSED, .offset = OFFSET_IQ4)
-ROWS(q4_k, block_q4_k, 2, q4_k, PAIRED, .has_min = true, .narrow = true)
-ROWS(q5_k, block_q5_k, 2, q5_k, PAIRED, .has_min = true)
-ROWS(q2_k, block_q2_k, 1, q2_k, NATURAL, .has_min = true)
-ROWS(q3_k, block_q3_k, 1, q3_k, NATURAL, .offset = OFFSET_Q3_K)
-ROWS(q6_k, block_q6_k, 1, q6_k, NATURAL, .offset = OFFSET_Q6_K)
+/* A K format, of eight groups of 32 or sixteen of 16. */
+#define ROWS_OF_256(name, size, off, minima, ...)                                     \
+    static void rows_##name(const void *w, size_t row_bytes, size_t rows, size_t n,   \
+                            const struct vector *x, int tokens, float *y, size_t ldy) \
+    {                                                                                 \
+        const struct reader f = {.bytes = sizeof(struct block_##name),                \
+                                 .units = size / 16,                                  \
+                                 .group = size,                                       \
+                                 .offset = off,                                       \
+                                 .has_min = minima,                                   \
+                                 __VA_ARGS__};                                        \
+        multiply_rows(&f, w, row_bytes, rows, n, x, tokens, y, ldy);                  \
+    }
+
+ROWS_OF_32(q4_0, block_q4_0, OFFSET_Q4_0, false, .two = decode_q4_0, .four = four_q4_0)
+ROWS_OF_32(q4_1, block_q4_1, 0, true, .two = decode_q4_1, .four = four_q4_1)
+ROWS_OF_32(q5_0, block_q5_0, OFFSET_Q5_0, false, .two = decode_q5_0)
+ROWS_OF_32(q5_1, block_q5_1, 0, true, .two = decode_q5_1)
+ROWS_OF_32(q8_0, block_q8_0, OFFSET_Q8_0, false, .two = decode_q8_0)
+ROWS_OF_32(iq4_nl, block_q4_0, OFFSET_IQ4, false, .two = decode_iq4_nl, .four = four_iq4_nl)
+ROWS_OF_256(q2_k, 16, 0, true, .scales_one = scales_q2_k, .part = decode_q2_k)
+ROWS_OF_256(q3_k, 16, OFFSET_Q3_K, false, .scales_one = scales_q3_k, .part = decode_q3_k)
+ROWS_OF_256(q4_k, 32, 0, true, .scales_two = scales_k, .part = decode_q4_k)
+ROWS_OF_256(q5_k, 32, 0, true, .scales_two = scales_k, .part = decode_q5_k)
+ROWS_OF_256(q6_k, 16, OFFSET_Q6_K, false, .scales_one = scales_q6_k, .part = decode_q6_k)
+ROWS_OF_256(iq4_xs, 32, OFFSET_IQ4, false, .scales_two = scales_iq4_xs, .part = decode_iq4_xs,
+            .four = four_iq4_xs)
 
 void gemv_avx512(struct kernels *kernels)
 {
