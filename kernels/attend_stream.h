@@ -119,6 +119,8 @@ TEMPLATE void scores_rows(float *scores, size_t lds, const float *const *q, int 
     size_t j = 0;
     for (; j + step <= end; j += step)
         scores_tile(scores, lds, q, m, keys, format, j, score_vectors(m), dim, ahead);
+    for (; score_vectors(m) == VECTORS && j + step / 2 <= end; j += step / 2)
+        scores_tile(scores, lds, q, m, keys, format, j, VECTORS / 2, dim, ahead);
     for (; j < end; j += ROOM)
         scores_tile(scores, lds, q, m, keys, format, j, ROOM / LANES, dim, ahead);
 }

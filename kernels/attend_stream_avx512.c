@@ -7,9 +7,10 @@ typedef __m512 floats;
 #define STREAM_QUERIES 8
 enum { QUERIES = STREAM_QUERIES };
 
+/* Whole rows of a block, where there are registers for them: memory is then read in order. */
 TEMPLATE int score_vectors(int m)
 {
-    return m <= 4 ? 4 : 2;
+    return m <= 3 ? 8 : m <= 4 ? 4 : 2;
 }
 
 TEMPLATE int value_vectors(int m)
