@@ -109,13 +109,23 @@ struct thread_scratch product_scratch(const struct task *task, int thread)
     return s;
 }
 
-struct q8_row product_q8_at(const struct task *task, int t, size_t k)
+void product_q8_tokens(const struct task *task, int t0, int tokens, size_t k, struct q8_row *x)
 {
     const struct workspace *ws = task->workspace;
     const int8_t *q = ws->activations;
     size_t cols = (size_t)task->product->w->cols;
-    size_t group = (size_t)t * (cols / (size_t)task->group) + k / (size_t)task->group;
-    return (struct q8_row){q + (size_t)t * cols + k, ws->scale + group, ws->sum + group};
+    int shift = task->group == 32 ? 5 : 4; /* this is called too often for divisions */
+    for (size_t t = (size_t)t0; t < (size_t)(t0 + tokens); t++, x++) {
+        size_t group = t * (cols >> shift) + (k >> shift);
+        *x = (struct q8_row){q + t * cols + k, ws->scale + group, ws->sum + group};
+    }
+}
+
+struct q8_row product_q8_at(const struct task *task, int t, size_t k)
+{
+    struct q8_row x;
+    product_q8_tokens(task, t, 1, k, &x);
+    return x;
 }
 
 static void quantize_tokens(void *context, int begin, int end, int thread)

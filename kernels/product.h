@@ -41,6 +41,9 @@ struct thread_scratch product_scratch(const struct task *task, int thread);
 /* Token t's quantised activations from column k on. */
 struct q8_row product_q8_at(const struct task *task, int t, size_t k);
 
+/* Those of tokens [t0, t0 + tokens). */
+void product_q8_tokens(const struct task *task, int t0, int tokens, size_t k, struct q8_row *x);
+
 /* n weights of any format as floats: in place for F32, otherwise in `row`. */
 const float *product_float_row(const struct kernels *k, enum format format, const void *w, size_t n,
                                float *row);
