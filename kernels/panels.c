@@ -18,6 +18,7 @@
 enum {
     PANEL_MIN_TOKENS = 4, /* where rows are unpacked */
     PANEL_MIN_TOKENS_ROWS = 20,
+    CHUNK_UNIT = 256, /* whole blocks of every format */
     TILES_MIN_TOKENS = ROW_TOKENS_MAX + 1
 };
 
@@ -124,7 +125,8 @@ static void product_q8(const struct part *part, int t0, int tokens, float *sums)
     const struct thread_scratch *s = part->scratch;
     const struct format_info *info = &format_info[part->task->product->w->format];
     struct q8_row x[TILE_TOKENS_MAX];
-    product_q8_tokens(part->task, t0, tokens, part->k0, x);
+    for (int t = 0; t < tokens; t++)
+        x[t] = product_q8_at(part->task, t0 + t, part->k0, part->n);
     k->product_q8(s->panel, s->scale_t, info->has_min ? s->min_t : NULL, part->n, info->group, x,
                   tokens, tile_sums(part, t0, tokens, sums), sums_pitch(part));
 }
@@ -147,7 +149,7 @@ static void product_f32(const struct part *part, int t0, int tokens, float *sums
     const struct task *task = part->task;
     const float *x[TILE_TOKENS_MAX];
     for (int t = 0; t < tokens; t++)
-        x[t] = task->x + (size_t)(t0 + t) * task->ldx + part->k0;
+        x[t] = product_floats_at(task, t0 + t, part->k0, part->n);
     task->kernels->product_f32(part->scratch->panel, part->n, x, tokens,
                                tile_sums(part, t0, tokens, sums), sums_pitch(part));
 }
@@ -222,29 +224,32 @@ static const struct kind *choose_kind(const struct task *task)
     return product_in_integers(task->kernels, task->product->w->format) ? &q8_kind : &f32_kind;
 }
 
+void panels_cut(struct task *task)
+{
+    const struct kind *kind = choose_kind(task);
+    size_t block = (size_t)format_info[task->product->w->format].block_len;
+    size_t tile = block > TILES_DEPTH ? block : TILES_DEPTH;
+    task->unit = kind == &q8_kind ? CHUNK_UNIT : tile; /* one way for all formats of integers */
+    size_t units = ((size_t)task->product->w->cols + task->unit - 1) / task->unit;
+    size_t units_in_chunk = kind->columns / task->unit;
+    task->chunks = (units + units_in_chunk - 1) / units_in_chunk;
+}
+
 /* What is the same for every panel of a product. */
 struct plan {
     struct task *task;
     const struct kind *kind;
-    size_t unit;   /* chunks are whole units: of the format's blocks, and of a tile's depth */
-    size_t chunks; /* of columns, as even as may be */
-    int rows;      /* of a panel */
-    int tokens;    /* of a tile */
+    int rows;   /* of a panel */
+    int tokens; /* of a tile */
 };
 
 static struct plan make_plan(struct task *task)
 {
     const struct kind *kind = choose_kind(task);
-    size_t block = (size_t)format_info[task->product->w->format].block_len;
-    size_t unit = block > TILES_DEPTH ? block : TILES_DEPTH;
-    size_t units = ((size_t)task->product->w->cols + unit - 1) / unit;
-    size_t units_in_chunk = kind->columns / unit;
     bool tiles = kind == &tiles_kind;
     return (struct plan){
         .task = task,
         .kind = kind,
-        .unit = unit,
-        .chunks = (units + units_in_chunk - 1) / units_in_chunk,
         .rows = tiles ? TILES_ROWS : task->kernels->panel_rows,
         .tokens = tiles ? TILES_TOKENS : task->kernels->tile_tokens,
     };
@@ -254,18 +259,14 @@ static struct plan make_plan(struct task *task)
 static struct part make_part(const struct plan *plan, struct thread_scratch *scratch, size_t row0,
                              int panel, int panels, size_t chunk)
 {
-    size_t cols = (size_t)plan->task->product->w->cols;
-    size_t units = (cols + plan->unit - 1) / plan->unit;
-    size_t k0 = units * chunk / plan->chunks * plan->unit;
-    size_t end = units * (chunk + 1) / plan->chunks * plan->unit;
-    return (struct part){.task = plan->task,
-                         .scratch = scratch,
-                         .row0 = row0 + (size_t)panel * (size_t)plan->rows,
-                         .k0 = k0,
-                         .n = (end < cols ? end : cols) - k0,
-                         .panel = panel,
-                         .panels = panels,
-                         .rows = plan->rows};
+    struct part part = {.task = plan->task,
+                        .scratch = scratch,
+                        .row0 = row0 + (size_t)panel * (size_t)plan->rows,
+                        .panel = panel,
+                        .panels = panels,
+                        .rows = plan->rows};
+    part.k0 = product_chunk(plan->task, chunk, &part.n);
+    return part;
 }
 
 /* Asks for rows [begin, end) of a panel that is soon unpacked. */
@@ -304,12 +305,13 @@ static void multiply_group(const struct plan *plan, struct thread_scratch *s, si
     size_t left = (size_t)product->w->rows - row0, most = (size_t)panels * (size_t)plan->rows;
     size_t rows = left < most ? left : most;
     struct part first = make_part(plan, s, row0, 0, panels, 0);
-    for (size_t chunk = 0; chunk < plan->chunks; chunk++) {
+    for (size_t chunk = 0; chunk < plan->task->chunks; chunk++) {
         for (int p = 0; p < panels; p++) {
             struct part part = make_part(plan, s, row0, p, panels, chunk);
             bool last = p + 1 == panels;
-            struct part next = make_part(plan, s, row0, last ? 0 : p + 1, panels,
-                                         last && chunk + 1 < plan->chunks ? chunk + 1 : chunk);
+            struct part next =
+                make_part(plan, s, row0, last ? 0 : p + 1, panels,
+                          last && chunk + 1 < plan->task->chunks ? chunk + 1 : chunk);
             multiply_part(plan, &part, &next, s->sums);
         }
     }
