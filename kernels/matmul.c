@@ -2,6 +2,8 @@
  * here, row by row, and many by panels.c. */
 #include "kernels/matmul.h"
 
+#include <string.h>
+
 #include "base/size.h"
 #include "kernels/parallel.h"
 #include "kernels/product.h"
@@ -47,11 +49,11 @@ static size_t scratch_layout(struct thread_scratch *s, uint8_t *base, size_t col
     return at;
 }
 
-/* Activations as integers take one byte each, in whole tiles of bf16 two. */
+/* Activations take one byte each as integers, two in whole tiles of bf16, four as floats. */
 static size_t activation_bytes(const struct workspace *workspace)
 {
     return whole((size_t)workspace->max_tokens, TILES_TOKENS) *
-           whole((size_t)workspace->max_cols, TILES_DEPTH) * sizeof(uint16_t);
+           whole((size_t)workspace->max_cols, TILES_DEPTH) * sizeof(float);
 }
 
 int workspace_reserve(struct workspace *workspace, int tokens, int cols, struct error *err)
@@ -109,13 +111,33 @@ struct thread_scratch product_scratch(const struct task *task, int thread)
     return s;
 }
 
-struct q8_row product_q8_at(const struct task *task, int t, size_t k)
+size_t product_chunk(const struct task *task, size_t chunk, size_t *n)
+{
+    size_t cols = (size_t)task->product->w->cols;
+    size_t units = (cols + task->unit - 1) / task->unit;
+    size_t k0 = units * chunk / task->chunks * task->unit;
+    size_t end = units * (chunk + 1) / task->chunks * task->unit;
+    *n = (end < cols ? end : cols) - k0;
+    return k0;
+}
+
+static size_t prepared_at(const struct task *task, int t, size_t k0, size_t n)
+{
+    return k0 * (size_t)task->n + (size_t)t * n;
+}
+
+struct q8_row product_q8_at(const struct task *task, int t, size_t k0, size_t n)
 {
     const struct workspace *ws = task->workspace;
     const int8_t *q = ws->activations;
-    size_t cols = (size_t)task->product->w->cols;
-    size_t group = (size_t)t * (cols / (size_t)task->group) + k / (size_t)task->group;
-    return (struct q8_row){q + (size_t)t * cols + k, ws->scale + group, ws->sum + group};
+    size_t at = prepared_at(task, t, k0, n);
+    size_t group = task->group == 32 ? at / 32 : at / 16; /* too frequent for true divisions */
+    return (struct q8_row){q + at, ws->scale + group, ws->sum + group};
+}
+
+const float *product_floats_at(const struct task *task, int t, size_t k0, size_t n)
+{
+    return (const float *)task->workspace->activations + prepared_at(task, t, k0, n);
 }
 
 static void quantize_tokens(void *context, int begin, int end, int thread)
@@ -124,12 +146,27 @@ static void quantize_tokens(void *context, int begin, int end, int thread)
     const struct task *task = context;
     const struct workspace *ws = task->workspace;
     int8_t *q = ws->activations;
-    size_t cols = (size_t)task->product->w->cols;
-    size_t groups = cols / (size_t)task->group;
-    for (int t = begin; t < end; t++)
-        task->kernels->quantize_q8(task->x + (size_t)t * task->ldx, cols, task->group,
-                                   q + (size_t)t * cols, ws->scale + (size_t)t * groups,
-                                   ws->sum + (size_t)t * groups);
+    for (size_t c = 0; c < task->chunks; c++) {
+        size_t n, k0 = product_chunk(task, c, &n);
+        for (int t = begin; t < end; t++) {
+            size_t at = prepared_at(task, t, k0, n), group = at / (size_t)task->group;
+            task->kernels->quantize_q8(task->x + (size_t)t * task->ldx + k0, n, task->group, q + at,
+                                       ws->scale + group, ws->sum + group);
+        }
+    }
+}
+
+static void copy_tokens(void *context, int begin, int end, int thread)
+{
+    (void)thread;
+    const struct task *task = context;
+    float *x = task->workspace->activations;
+    for (size_t c = 0; c < task->chunks; c++) {
+        size_t n, k0 = product_chunk(task, c, &n);
+        for (int t = begin; t < end; t++)
+            memcpy(x + prepared_at(task, t, k0, n), task->x + (size_t)t * task->ldx + k0,
+                   n * sizeof *x);
+    }
 }
 
 const float *product_float_row(const struct kernels *k, enum format format, const void *w, size_t n,
@@ -172,7 +209,7 @@ static void multiply_rows(const struct task *task, int begin, int end)
             for (int t = 0; t < tokens; t++) {
                 x[t] = (struct vector){.x = task->x + (size_t)(t0 + t) * task->ldx};
                 if (integer)
-                    x[t].q8 = product_q8_at(task, t0 + t, 0);
+                    x[t].q8 = product_q8_at(task, t0 + t, 0, (size_t)w->cols);
             }
             task->kernels->rows[w->format](data, task->row_bytes, count, (size_t)w->cols, x, tokens,
                                            y, product->ldy);
@@ -210,7 +247,7 @@ static void unpack_and_multiply(const struct task *task, struct thread_scratch *
             row = product_float_row(k, w->format, data, cols, s->row);
         for (int t = 0; t < task->n; t++) {
             float dot = integer ? k->dot_q8(s->q, s->scale, info->has_min ? s->min : NULL, cols,
-                                            info->group, product_q8_at(task, t, 0))
+                                            info->group, product_q8_at(task, t, 0, cols))
                                 : k->dot_f32(row, task->x + (size_t)t * task->ldx, cols);
             product->y[(size_t)t * product->ldy + (size_t)r] =
                 dot + (product->bias ? product->bias[r] : 0);
@@ -257,40 +294,54 @@ static void pack_tokens(void *context, int begin, int end, int thread)
 }
 
 /* What products want to be in the workspace. */
-enum form { AS_THEY_ARE, GROUPS_OF_16 = 16, GROUPS_OF_32 = 32, TILES };
+enum form { AS_THEY_ARE, FLOATS, GROUPS_OF_16 = 16, GROUPS_OF_32 = 32, TILES };
 
-static enum form form_of(const struct task *task)
+static enum form form_of(const struct task *task, bool panels)
 {
     enum format format = task->product->w->format;
     if (panels_are_tiles(task->kernels, task->n))
         return TILES;
-    return product_in_integers(task->kernels, format) ? (enum form)format_info[format].group
-                                                      : AS_THEY_ARE;
+    if (product_in_integers(task->kernels, format))
+        return (enum form)format_info[format].group;
+    return panels ? FLOATS : AS_THEY_ARE;
 }
 
 static void prepare_activations(struct task *task, enum form form)
 {
     bool small = (size_t)task->n * (size_t)task->product->w->cols < SMALL_WORK;
     int n = form == TILES ? (int)(whole((size_t)task->n, TILES_TOKENS) / TILES_TOKENS) : task->n;
-    parallel_for(n, small ? n : 1, form == TILES ? pack_tokens : quantize_tokens, task);
+    parallel_body *body = form == TILES    ? pack_tokens
+                          : form == FLOATS ? copy_tokens
+                                           : quantize_tokens;
+    parallel_for(n, small ? n : 1, body, task);
 }
 
 void matmul(const struct kernels *kernels, struct workspace *workspace, const float *x, size_t ldx,
             int n, const struct product *products, int n_products)
 {
     struct task task = {.kernels = kernels, .workspace = workspace, .x = x, .ldx = ldx, .n = n};
-    enum form held = AS_THEY_ARE; /* what the workspace holds */
+    enum form held = AS_THEY_ARE; /* what the workspace holds, and how it is cut */
+    size_t held_unit = 0, held_chunks = 0;
     for (int i = 0; i < n_products; i++) {
         const struct matrix *w = products[i].w;
+        bool panels = panels_pay(kernels, w->format, n);
         task.product = &products[i];
         task.group = format_info[w->format].group;
         task.row_bytes = format_row_bytes(w->format, (size_t)w->cols);
-        enum form form = form_of(&task);
-        if (form != AS_THEY_ARE && form != held) {
+        task.unit = (size_t)w->cols;
+        task.chunks = 1;
+        if (panels)
+            panels_cut(&task);
+        enum form form = form_of(&task, panels);
+        bool same_cut = task.unit == held_unit && task.chunks == held_chunks;
+        bool holds = form == held && (form == TILES || same_cut);
+        if (form != AS_THEY_ARE && !holds) {
             prepare_activations(&task, form);
             held = form;
+            held_unit = task.unit;
+            held_chunks = task.chunks;
         }
-        if (panels_pay(kernels, w->format, n))
+        if (panels)
             panels_multiply(&task);
         else
             multiply_by_rows(&task);

@@ -18,6 +18,7 @@
 enum {
     PANEL_MIN_TOKENS = 4, /* where rows are unpacked */
     PANEL_MIN_TOKENS_ROWS = 20,
+    CHUNK_UNIT = 256, /* whole blocks of every format */
     TILES_MIN_TOKENS = ROW_TOKENS_MAX + 1
 };
 
@@ -30,6 +31,7 @@ struct part {
     size_t n;
     int panel; /* its place among the panels of the group */
     int panels;
+    int rows; /* of each */
 };
 
 struct kind {
@@ -39,8 +41,8 @@ struct kind {
     /* sums += panel times tokens [t0, t0 + tokens), at most a tile of them; at k0 = 0 sums begin.
      */
     void (*product)(const struct part *part, int t0, int tokens, float *sums);
-    /* The sums of `rows` rows and all tokens to y. */
-    void (*store)(const struct part *part, const float *sums, int rows, float *y);
+    /* The sums of a group, `rows` rows and all tokens, to y; `part` is its first panel. */
+    void (*store)(const struct part *part, float *sums, int rows, float *y);
 };
 
 static const uint8_t *block_at(const struct task *task, size_t row, size_t k)
@@ -72,22 +74,26 @@ static const float *float_row(const struct part *part, int i, float *row)
     return product_float_row(k, part->task->product->w->format, panel_row(part, i), part->n, row);
 }
 
-/* --- sums of integers and floats: (tokens, panel_rows) ------------------------------------ */
+/* --- sums of integers and floats: (tokens, panels, panel_rows) ----------------------------- */
+
+static size_t sums_pitch(const struct part *part)
+{
+    return (size_t)part->panels * (size_t)part->rows;
+}
 
 static float *tile_sums(const struct part *part, int t0, int tokens, float *sums)
 {
-    size_t rows = (size_t)part->task->kernels->panel_rows;
-    float *tile = sums + (size_t)t0 * rows;
-    if (part->k0 == 0)
-        memset(tile, 0, (size_t)tokens * rows * sizeof *tile);
+    size_t rows = (size_t)part->rows, pitch = sums_pitch(part);
+    float *tile = sums + (size_t)t0 * pitch + (size_t)part->panel * rows;
+    for (int t = 0; part->k0 == 0 && t < tokens; t++)
+        memset(tile + (size_t)t * pitch, 0, rows * sizeof *tile);
     return tile;
 }
 
-static void copy_sums(const struct part *part, const float *sums, int rows, float *y)
+static void copy_sums(const struct part *part, float *sums, int rows, float *y)
 {
-    size_t ld = (size_t)part->task->kernels->panel_rows;
     for (int t = 0; t < part->task->n; t++)
-        memcpy(y + (size_t)t * part->task->product->ldy, sums + (size_t)t * ld,
+        memcpy(y + (size_t)t * part->task->product->ldy, sums + (size_t)t * sums_pitch(part),
                (size_t)rows * sizeof *y);
 }
 
@@ -120,9 +126,9 @@ static void product_q8(const struct part *part, int t0, int tokens, float *sums)
     const struct format_info *info = &format_info[part->task->product->w->format];
     struct q8_row x[TILE_TOKENS_MAX];
     for (int t = 0; t < tokens; t++)
-        x[t] = product_q8_at(part->task, t0 + t, part->k0);
+        x[t] = product_q8_at(part->task, t0 + t, part->k0, part->n);
     k->product_q8(s->panel, s->scale_t, info->has_min ? s->min_t : NULL, part->n, info->group, x,
-                  tokens, tile_sums(part, t0, tokens, sums), (size_t)k->panel_rows);
+                  tokens, tile_sums(part, t0, tokens, sums), sums_pitch(part));
 }
 
 static const struct kind q8_kind = {512, 4, panel_q8, product_q8, copy_sums};
@@ -143,10 +149,9 @@ static void product_f32(const struct part *part, int t0, int tokens, float *sums
     const struct task *task = part->task;
     const float *x[TILE_TOKENS_MAX];
     for (int t = 0; t < tokens; t++)
-        x[t] = task->x + (size_t)(t0 + t) * task->ldx + part->k0;
+        x[t] = product_floats_at(task, t0 + t, part->k0, part->n);
     task->kernels->product_f32(part->scratch->panel, part->n, x, tokens,
-                               tile_sums(part, t0, tokens, sums),
-                               (size_t)task->kernels->panel_rows);
+                               tile_sums(part, t0, tokens, sums), sums_pitch(part));
 }
 
 static const struct kind f32_kind = {256, 4, panel_f32, product_f32, copy_sums};
@@ -169,21 +174,31 @@ static void panel_tiles(const struct part *part)
     }
 }
 
+/* The sums of a panel of the group. */
+static float *tiles_of(const struct part *part, int panel, float *sums)
+{
+    size_t tiles = ((size_t)part->task->n + TILES_TOKENS - 1) / TILES_TOKENS;
+    return sums + (size_t)panel * tiles * TILES_TOKENS * TILES_ROWS;
+}
+
 static void product_tiles(const struct part *part, int t0, int tokens, float *sums)
 {
     const struct task *task = part->task;
     const uint16_t *x = task->workspace->activations;
+    float *tile = tiles_of(part, part->panel, sums) + (size_t)t0 * TILES_ROWS;
     size_t steps = ((size_t)task->product->w->cols + TILES_DEPTH - 1) / TILES_DEPTH;
     size_t block = (size_t)t0 / TILES_TOKENS;
     x += (block * steps + part->k0 / TILES_DEPTH) * TILES_DEPTH * TILES_TOKENS;
     task->kernels->tiles_product(part->scratch->panel, x, (part->n + TILES_DEPTH - 1) / TILES_DEPTH,
-                                 tokens, part->k0 == 0, part->panel, part->panels,
-                                 sums + (size_t)t0 * TILES_ROWS);
+                                 tokens, part->k0 == 0, part->panel, part->panels, tile);
 }
 
-static void store_tiles(const struct part *part, const float *sums, int rows, float *y)
+static void store_tiles(const struct part *part, float *sums, int rows, float *y)
 {
-    part->task->kernels->tiles_sums(sums, part->task->n, rows, y, part->task->product->ldy);
+    const struct task *task = part->task;
+    for (int p = 0; p < part->panels; p++, rows -= TILES_ROWS, y += TILES_ROWS)
+        task->kernels->tiles_sums(tiles_of(part, p, sums), task->n,
+                                  rows < TILES_ROWS ? rows : TILES_ROWS, y, task->product->ldy);
 }
 
 static const struct kind tiles_kind = {320, SUM_ROWS / TILES_ROWS, panel_tiles, product_tiles,
@@ -209,29 +224,32 @@ static const struct kind *choose_kind(const struct task *task)
     return product_in_integers(task->kernels, task->product->w->format) ? &q8_kind : &f32_kind;
 }
 
+void panels_cut(struct task *task)
+{
+    const struct kind *kind = choose_kind(task);
+    size_t block = (size_t)format_info[task->product->w->format].block_len;
+    size_t tile = block > TILES_DEPTH ? block : TILES_DEPTH;
+    task->unit = kind == &q8_kind ? CHUNK_UNIT : tile; /* one way for all formats of integers */
+    size_t units = ((size_t)task->product->w->cols + task->unit - 1) / task->unit;
+    size_t units_in_chunk = kind->columns / task->unit;
+    task->chunks = (units + units_in_chunk - 1) / units_in_chunk;
+}
+
 /* What is the same for every panel of a product. */
 struct plan {
     struct task *task;
     const struct kind *kind;
-    size_t unit;   /* chunks are whole units: of the format's blocks, and of a tile's depth */
-    size_t chunks; /* of columns, as even as may be */
-    int rows;      /* of a panel */
-    int tokens;    /* of a tile */
+    int rows;   /* of a panel */
+    int tokens; /* of a tile */
 };
 
 static struct plan make_plan(struct task *task)
 {
     const struct kind *kind = choose_kind(task);
-    size_t block = (size_t)format_info[task->product->w->format].block_len;
-    size_t unit = block > TILES_DEPTH ? block : TILES_DEPTH;
-    size_t units = ((size_t)task->product->w->cols + unit - 1) / unit;
-    size_t units_in_chunk = kind->columns / unit;
     bool tiles = kind == &tiles_kind;
     return (struct plan){
         .task = task,
         .kind = kind,
-        .unit = unit,
-        .chunks = (units + units_in_chunk - 1) / units_in_chunk,
         .rows = tiles ? TILES_ROWS : task->kernels->panel_rows,
         .tokens = tiles ? TILES_TOKENS : task->kernels->tile_tokens,
     };
@@ -241,17 +259,14 @@ static struct plan make_plan(struct task *task)
 static struct part make_part(const struct plan *plan, struct thread_scratch *scratch, size_t row0,
                              int panel, int panels, size_t chunk)
 {
-    size_t cols = (size_t)plan->task->product->w->cols;
-    size_t units = (cols + plan->unit - 1) / plan->unit;
-    size_t k0 = units * chunk / plan->chunks * plan->unit;
-    size_t end = units * (chunk + 1) / plan->chunks * plan->unit;
-    return (struct part){.task = plan->task,
-                         .scratch = scratch,
-                         .row0 = row0 + (size_t)panel * (size_t)plan->rows,
-                         .k0 = k0,
-                         .n = (end < cols ? end : cols) - k0,
-                         .panel = panel,
-                         .panels = panels};
+    struct part part = {.task = plan->task,
+                        .scratch = scratch,
+                        .row0 = row0 + (size_t)panel * (size_t)plan->rows,
+                        .panel = panel,
+                        .panels = panels,
+                        .rows = plan->rows};
+    part.k0 = product_chunk(plan->task, chunk, &part.n);
+    return part;
 }
 
 /* Asks for rows [begin, end) of a panel that is soon unpacked. */
@@ -287,26 +302,23 @@ static void multiply_group(const struct plan *plan, struct thread_scratch *s, si
 {
     const struct task *task = plan->task;
     const struct product *product = task->product;
-    size_t whole = ((size_t)task->n + TILES_TOKENS - 1) / TILES_TOKENS * TILES_TOKENS;
-    size_t panel_sums = (size_t)plan->rows * whole;
-    for (size_t chunk = 0; chunk < plan->chunks; chunk++) {
+    size_t left = (size_t)product->w->rows - row0, most = (size_t)panels * (size_t)plan->rows;
+    size_t rows = left < most ? left : most;
+    struct part first = make_part(plan, s, row0, 0, panels, 0);
+    for (size_t chunk = 0; chunk < plan->task->chunks; chunk++) {
         for (int p = 0; p < panels; p++) {
             struct part part = make_part(plan, s, row0, p, panels, chunk);
             bool last = p + 1 == panels;
-            struct part next = make_part(plan, s, row0, last ? 0 : p + 1, panels,
-                                         last && chunk + 1 < plan->chunks ? chunk + 1 : chunk);
-            multiply_part(plan, &part, &next, s->sums + (size_t)p * panel_sums);
+            struct part next =
+                make_part(plan, s, row0, last ? 0 : p + 1, panels,
+                          last && chunk + 1 < plan->task->chunks ? chunk + 1 : chunk);
+            multiply_part(plan, &part, &next, s->sums);
         }
     }
-    for (int p = 0; p < panels; p++) {
-        struct part part = make_part(plan, s, row0, p, panels, 0);
-        size_t left = (size_t)product->w->rows - part.row0;
-        int rows = left < (size_t)plan->rows ? (int)left : plan->rows;
-        plan->kind->store(&part, s->sums + (size_t)p * panel_sums, rows, product->y + part.row0);
-        for (int t = 0; product->bias && t < task->n; t++)
-            task->kernels->add(product->y + (size_t)t * product->ldy + part.row0,
-                               product->bias + part.row0, (size_t)rows);
-    }
+    plan->kind->store(&first, s->sums, (int)rows, product->y + row0);
+    for (int t = 0; product->bias && t < task->n; t++)
+        task->kernels->add(product->y + (size_t)t * product->ldy + row0, product->bias + row0,
+                           rows);
 }
 
 /* Panels [begin, end), in groups as even as may be. */

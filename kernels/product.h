@@ -24,7 +24,10 @@ struct thread_scratch {
     float *sums;    /* SUM_ROWS * (max_tokens to whole tiles) */
 };
 
-/* Everything the threads share while one call to matmul runs. */
+/* Everything the threads share while one call to matmul runs. Columns are cut into chunks, as even
+ * as whole units allow. The activations that are prepared for integers, and for panels of floats,
+ * lie chunk by chunk, so that what is multiplied together fills a cache evenly:
+ * (chunks, tokens, columns of the chunk). */
 struct task {
     const struct kernels *kernels;
     struct workspace *workspace;
@@ -34,12 +37,18 @@ struct task {
     int group; /* of the quantised activations */
     const struct product *product;
     size_t row_bytes; /* of its weights */
+    size_t unit;
+    size_t chunks;
 };
 
 struct thread_scratch product_scratch(const struct task *task, int thread);
 
-/* Token t's quantised activations from column k on. */
-struct q8_row product_q8_at(const struct task *task, int t, size_t k);
+/* The first column of a chunk, and how many it has. */
+size_t product_chunk(const struct task *task, size_t chunk, size_t *n);
+
+/* Token t's prepared activations of the chunk of n columns from k0 on. */
+struct q8_row product_q8_at(const struct task *task, int t, size_t k0, size_t n);
+const float *product_floats_at(const struct task *task, int t, size_t k0, size_t n);
 
 /* n weights of any format as floats: in place for F32, otherwise in `row`. */
 const float *product_float_row(const struct kernels *k, enum format format, const void *w, size_t n,
@@ -55,7 +64,10 @@ static inline bool product_in_integers(const struct kernels *kernels, enum forma
 bool panels_pay(const struct kernels *kernels, enum format format, int n);
 bool panels_are_tiles(const struct kernels *kernels, int n);
 
-/* task->product by panels; its activations are prepared. */
+/* Sets the chunks of task->product. */
+void panels_cut(struct task *task);
+
+/* task->product by panels; it is cut and its activations are prepared. */
 void panels_multiply(struct task *task);
 
 #endif
