@@ -50,6 +50,7 @@ struct chat_family {
      * the first of them is there; a text that is empty without them is the default. */
     const char *words[2];
     const char *switched;
+    const char *refused_word; /* one that changes more than the table tells */
 };
 
 extern const struct chat_family chat_families[];

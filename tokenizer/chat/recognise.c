@@ -6,6 +6,8 @@
 #include "tokenizer/chat/canonical.h"
 #include "tokenizer/chat/families.h"
 
+enum { KNOWN = 480 };
+
 /* strftime's names of months are the locale's, transformers' are English. */
 static int set_date(struct chat_template *template, time_t now, struct error *err)
 {
@@ -66,7 +68,7 @@ static void list_names(char *out, size_t capacity)
 
 int chat_recognise(struct chat_template *template, struct text text, time_t now, struct error *err)
 {
-    char *canonical, known[480];
+    char *canonical, known[KNOWN];
     if (canonical_make(&canonical, text, err) != 0)
         return -1;
     const struct chat_family *family = NULL;
@@ -95,7 +97,7 @@ int chat_named(struct chat_template *template, const char *name, time_t now, str
             (struct chat_template){.family = &chat_families[i], .bos = chat_families[i].bos};
         return set_date(template, now, err);
     }
-    char known[480];
+    char known[KNOWN];
     list_names(known, sizeof known);
     return error_set(err, "no such chat template, expected one of: %s", known);
 }

@@ -159,6 +159,9 @@ static int prepare_system(struct script *script, struct text system)
 {
     const struct chat_family *family = script->family;
     script->system = system;
+    if (family->refused_word && contains(system, family->refused_word))
+        return error_set(script->err, "chat: the system message has \"%s\", which is not supported",
+                         family->refused_word);
     if (!family->words[0] || system.length == 0)
         return 0;
     if (family->switched && contains(system, family->words[0])) {
