@@ -289,7 +289,8 @@ static int choose_template(struct chat *chat, const char *choice, time_t now, st
 {
     if (chat_named(&chat->template, choice, now, err) == 0)
         return 0;
-    if (access(choice, F_OK) != 0)
+    chat->engine.misused = access(choice, F_OK) != 0;
+    if (chat->engine.misused)
         return error_prefix(err, "--template %s", choice);
     struct file file;
     if (file_open(&file, choice, err))
@@ -333,6 +334,7 @@ int command_chat(const struct options *options, struct error *err)
                      ? -1
                      : converse(&chat, err);
     drop_turns(&chat);
+    chat_template_free(&chat.template);
     arrfree(chat.turns);
     token_list_free(&chat.fed);
     lookup_close(&chat.lookup);

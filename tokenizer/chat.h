@@ -23,18 +23,21 @@ struct chat_turn {
 
 struct chat_family; /* a row of the table in chat/families.c */
 
-/* One model's template. Zeroed, it is none; nothing to free. */
+/* One model's template. Zeroed, it is none. */
 struct chat_template {
     const struct chat_family *family;
-    bool bos;      /* BOS in front of all */
-    char date[32]; /* for the families that tell the model the day; local time */
+    bool bos;             /* BOS in front of all */
+    char date[32];        /* for the families that tell the model the day; local time */
+    char *default_system; /* the template's own text where there is no system turn, or NULL: the
+                             family's */
 };
 
 /* The form that the text describes. One that fits none is an error that names those known. `now`
- * stays the day of the whole conversation. */
+ * stays the day of the whole conversation. Release with chat_template_free. */
 int chat_recognise(struct chat_template *template, struct text text, time_t now, struct error *err);
 /* The form of the family `name`; an unknown name is an error that lists them. */
 int chat_named(struct chat_template *template, const char *name, time_t now, struct error *err);
+void chat_template_free(struct chat_template *template);
 const char *chat_name(const struct chat_template *template);
 
 /* Appends the tokens of the turns and after them the beginning of the assistant's turn. A system

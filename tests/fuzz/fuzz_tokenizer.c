@@ -178,6 +178,7 @@ static void use(const struct tokenizer *tokenizer, uint8_t flags, const char *te
         const struct chat_turn turns[] = {{CHAT_SYSTEM, {text, length}},
                                           {CHAT_USER, {text, length}}};
         (void)chat_render(&template, tokenizer, turns, 2, &ids, &err);
+        chat_template_free(&template);
     }
     for (int32_t id = -1; id <= tokenizer_size(tokenizer); id++)
         (void)tokenizer_is_end(tokenizer, id);

@@ -54,9 +54,6 @@ enum { N_NAMES = sizeof names / sizeof names[0] };
 
 static const char *const unknown[] = {
     "{% for message in messages %}{{ '<|im_start|>' + message.role }}{% endfor %}", /* no content */
-    "{% for message in messages %}{{'<|im_start|>system\nBe odd.<|im_end|>\n'}}{{'<|im_start|>' + "
-    "message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
     "{{ messages }}\x1b",
     "{{",
     "{%",
@@ -205,6 +202,7 @@ static void check_template(const char *path, const struct toy *toy, const cJSON 
             n_control[system] = count;
         ck_assert_msg(!spelled || count == n_control[system], "%s: control tokens", place);
     }
+    chat_template_free(&template);
     cJSON_Delete(json);
 }
 

@@ -38,6 +38,17 @@ const struct chat_family chat_families[] = {
      RENDER_CHATML,
      .reply = "<|im_start|>assistant\n",
      .default_system = SMOLLM_DEFAULT},
+    {.name = "chatml",
+     .signs = {CHATML_DEFAULT("\4")},
+     RENDER_CHATML,
+     .reply = "<|im_start|>assistant\n",
+     .default_system = ""},
+    {.name = "qwen2.5",
+     .signs = {CHATML_SYSTEM "{%else%}{{'<|im_start|>system\\n\4<|im_end|>\\n'}}{%endif%}",
+               CHATML_TURN, CHATML_REPLY "{%endif%}"},
+     RENDER_CHATML,
+     .reply = "<|im_start|>assistant\n",
+     .default_system = ""},
     /* A system turn that nothing closes is how it was published; others have mended it. */
     {.name = "smollm3",
      .signs = {"{{'Knowledge Cutoff Date: June 2025\\n'}}{%settoday=strftime_now('%d %B %Y')%}"

@@ -34,7 +34,8 @@ enum chat_thought {
 
 struct chat_family {
     const char *name;              /* rows of one name are alternatives */
-    const char *signs[CHAT_SIGNS]; /* a canonical template that has these in this order */
+    const char *signs[CHAT_SIGNS]; /* a canonical template that has these in this order; \4 in the
+                                      first stands for a text: the default system text */
     const char *lacks[CHAT_LACKS]; /* and none of these; the first row in the table wins */
     enum chat_system system;
     enum chat_trim trims[3]; /* by role */

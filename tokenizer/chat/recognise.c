@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/size.h"
 #include "tokenizer/chat/canonical.h"
 #include "tokenizer/chat/families.h"
 
@@ -37,22 +38,64 @@ static int set_date(struct chat_template *template, time_t now, struct error *er
     return 0;
 }
 
-static bool matches(const struct chat_family *family, const char *canonical)
+/* Where the text behind `sign` goes on, or NULL. What stands for a \4 in it is *text: of one
+ * literal and without markup. */
+static const char *find_sign(const char *canonical, const char *sign, struct text *text)
 {
+    const char *gap = strchr(sign, '\4'), *at = canonical;
+    if (!gap) {
+        at = strstr(canonical, sign);
+        return at ? at + strlen(sign) : NULL;
+    }
+    size_t length = (size_t)(gap - sign);
+    while ((at = memmem(at, strlen(at), sign, length))) {
+        at += length;
+        const char *end = strstr(at, gap + 1);
+        *text = (struct text){at, end ? (size_t)(end - at) : 0};
+        if (text->length > 0 && !memmem(at, text->length, "<|", 2) &&
+            !memmem(at, text->length, "}}", 2))
+            return end + strlen(gap + 1);
+    }
+    return NULL;
+}
+
+/* Also *text, if a sign has one. */
+static bool matches(const struct chat_family *family, const char *canonical, struct text *text)
+{
+    *text = (struct text){0};
     if (!family->signs[0])
         return false;
     const char *at = canonical;
-    for (int i = 0; i < CHAT_SIGNS && family->signs[i]; i++) {
-        at = strstr(at, family->signs[i]);
-        if (!at)
-            return false;
-        at += strlen(family->signs[i]);
-    }
-    for (int i = 0; i < CHAT_LACKS && family->lacks[i]; i++) {
+    for (int i = 0; i < CHAT_SIGNS && family->signs[i] && at; i++)
+        at = find_sign(at, family->signs[i], text);
+    for (int i = 0; i < CHAT_LACKS && family->lacks[i] && at; i++) {
         if (strstr(canonical, family->lacks[i]))
-            return false;
+            at = NULL;
     }
-    return true;
+    return at != NULL;
+}
+
+/* What a literal's escapes stand for. */
+static int unescape(char **out, struct text text, struct error *err)
+{
+    *out = size_alloc(text.length + 1, 1);
+    if (!*out)
+        return error_memory(err, "the chat template", text.length + 1);
+    size_t n = 0;
+    for (size_t i = 0; i < text.length; i++) {
+        static const char escapes[] = "n\nt\tr\r\\\\";
+        const char *escape = NULL;
+        if (text.bytes[i] == '\\' && i + 1 < text.length)
+            escape = strchr(escapes, text.bytes[i + 1]);
+        if (escape && (escape - escapes) % 2 == 0) {
+            (*out)[n++] = escape[1];
+            i++;
+        } else {
+            (*out)[n++] = text.bytes[i];
+        }
+    }
+    (*out)[n] = '\0';
+    return 0;
 }
 
 /* "a, b, c" */
@@ -60,7 +103,10 @@ static void list_names(char *out, size_t capacity)
 {
     size_t used = 0;
     for (size_t i = 0; i < n_chat_families && used < capacity; i++) {
-        if (i == 0 || strcmp(chat_families[i].name, chat_families[i - 1].name) != 0)
+        size_t first = 0;
+        while (strcmp(chat_families[first].name, chat_families[i].name) != 0)
+            first++;
+        if (first == i)
             used += (size_t)snprintf(out + used, capacity - used, "%s%s", i > 0 ? ", " : "",
                                      chat_families[i].name);
     }
@@ -69,23 +115,36 @@ static void list_names(char *out, size_t capacity)
 int chat_recognise(struct chat_template *template, struct text text, time_t now, struct error *err)
 {
     char *canonical, known[KNOWN];
+    *template = (struct chat_template){0};
     if (canonical_make(&canonical, text, err) != 0)
         return -1;
+    struct text own;
     const struct chat_family *family = NULL;
     for (size_t i = 0; i < n_chat_families && !family; i++) {
-        if (matches(&chat_families[i], canonical))
+        if (matches(&chat_families[i], canonical, &own))
             family = &chat_families[i];
     }
-    /* One that asks whether BOS is added is not told so, and adds none. */
-    bool bos = strstr(canonical, "bos_token") && !strstr(canonical, "add_bos_token");
-    free(canonical);
+    int result = 0;
     if (!family) {
         list_names(known, sizeof known);
-        return error_set(err, "chat template of no known form, expected one of: %s", known);
+        result = error_set(err, "chat template of no known form, expected one of: %s", known);
+    } else {
+        /* One that asks whether BOS is added is not told so, and adds none. */
+        bool bos = strstr(canonical, "bos_token") && !strstr(canonical, "add_bos_token");
+        template->family = family;
+        template->bos = bos && !strchr(family->before[CHAT_USER], '\1');
+        result = set_date(template, now, err);
     }
-    *template = (struct chat_template){.family = family,
-                                       .bos = bos && !strchr(family->before[CHAT_USER], '\1')};
-    return set_date(template, now, err);
+    if (result == 0 && own.length > 0)
+        result = unescape(&template->default_system, own, err);
+    free(canonical);
+    return result;
+}
+
+void chat_template_free(struct chat_template *template)
+{
+    free(template->default_system);
+    *template = (struct chat_template){0};
 }
 
 int chat_named(struct chat_template *template, const char *name, time_t now, struct error *err)

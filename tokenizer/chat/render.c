@@ -191,8 +191,10 @@ static int add_system(struct script *script, bool said)
     if (add_markup(script, family->before[CHAT_SYSTEM]))
         return -1;
     size_t from = script->n;
-    if (is_default ? add_markup(script, family->default_system)
-                   : add_segment(script, script->system.bytes, script->system.length, false))
+    const char *own = script->template->default_system;
+    if (!is_default ? add_segment(script, script->system.bytes, script->system.length, false)
+        : own       ? add_segment(script, own, strlen(own), true)
+                    : add_markup(script, family->default_system))
         return -1;
     if (!is_default)
         trim_segments(script, from, family->trims[CHAT_SYSTEM]);
