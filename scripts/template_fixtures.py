@@ -51,7 +51,12 @@ CONVERSATIONS = {
     "three": turns("Hello", "Hi there!", "Who are you?"),
     "three-system": turns("Hello", "Hi there!", "Who are you?", system="You answer in rhymes.\nShort ones."),
     "five-system": turns("One", "Two", "Three", "Four", "Five", system="Count."),
-    "unicode": turns("Grüß Gott, 世界 \U0001f469\u200d\U0001f680", "¡Olé! — naïve\u00a0café", "ß\u0301\U0001f600", system="Пиши по-русски."),
+    "unicode": turns(
+        "Grüß Gott, 世界 \U0001f469\u200d\U0001f680",
+        "¡Olé! — naïve\u00a0café",
+        "ß\u0301\U0001f600",
+        system="Пиши по-русски.",
+    ),
     "spaces": turns(SPACED.format("Hello"), SPACED.format("Hi"), SPACED.format("a  b")),
     "spaces-system": turns(
         SPACED.format("Hello"), SPACED.format("Hi"), SPACED.format("a  b"), system=SPACED.format("Be brief.")

@@ -270,6 +270,63 @@ START_TEST(turns_out_of_order_are_refused)
 }
 END_TEST
 
+START_TEST(memory_that_runs_out_is_an_error)
+{
+    static const char own_text[] =
+        "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
+        "{{ '<|im_start|>system\nBe odd.<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + "
+        "message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+    const struct chat_turn turns[] = {{CHAT_SYSTEM, text_of("a /no_think")},
+                                      {CHAT_USER, text_of("b")}};
+    struct toy toy;
+    struct error err;
+    scratch_make();
+    open_all(&toy);
+    long failures = 1;
+    for (long call = 1; failures > 0; call++) {
+        struct chat_template template = {0}, named = {0};
+        struct token_list ids = {0};
+        support_fail_memory(call, true);
+        int result = chat_recognise(&template, text_of(own_text), 0, &err);
+        if (result == 0)
+            result = chat_named(&named, "smollm3", 0, &err);
+        if (result == 0)
+            result = chat_render(&named, toy.tokenizer, turns, 2, &ids, &err);
+        failures = support_memory_failures();
+        support_fail_memory(0, false);
+        ck_assert(result == 0 || strstr(err.text, "out of memory") != NULL);
+        ck_assert(result == 0 || ids.n == 0);
+        ck_assert_int_eq(result == 0, failures == 0);
+        ck_assert_int_lt(call, 100);
+        ck_assert(call > 4 || failures > 0);
+        token_list_free(&ids);
+        chat_template_free(&template);
+    }
+    toy_close(&toy);
+    scratch_remove();
+}
+END_TEST
+
+/* What the table tells less of than the template does is refused. */
+START_TEST(a_word_that_is_not_supported_is_refused)
+{
+    const struct chat_turn turns[] = {{CHAT_SYSTEM, text_of("a /system_override")},
+                                      {CHAT_USER, text_of("b")}};
+    struct toy toy;
+    struct error err;
+    struct token_list ids = {0};
+    struct chat_template template;
+    scratch_make();
+    open_all(&toy);
+    ck_assert_int_eq(chat_named(&template, "smollm3", 0, &err), 0);
+    ck_assert_int_eq(chat_render(&template, toy.tokenizer, turns, 2, &ids, &err), -1);
+    ck_assert_ptr_nonnull(strstr(err.text, "\"/system_override\", which is not supported"));
+    toy_close(&toy);
+    scratch_remove();
+}
+END_TEST
+
 Suite *chat_suite(void)
 {
     Suite *suite = suite_create("chat");
@@ -277,6 +334,8 @@ Suite *chat_suite(void)
     tcase_add_test(tcase, turns_become_what_transformers_makes_of_them);
     tcase_add_test(tcase, what_is_unknown_is_said_and_not_guessed);
     tcase_add_test(tcase, turns_out_of_order_are_refused);
+    tcase_add_test(tcase, memory_that_runs_out_is_an_error);
+    tcase_add_test(tcase, a_word_that_is_not_supported_is_refused);
     suite_add_tcase(suite, tcase);
     return suite;
 }
