@@ -33,7 +33,7 @@ LINK = $(CC) -fopenmp -Wl,--as-needed $(SANITIZE) $(LDFLAGS)
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(FOREIGN),$1))
 LIBRARY := $(BUILD)/liblonghand.a
-LIBRARY_FOLDERS := base kernels model model/huggingface model/position tokenizer
+LIBRARY_FOLDERS := base kernels model model/huggingface model/position tokenizer tokenizer/chat
 LIBRARY_OBJECTS := $(call objects,$(wildcard $(LIBRARY_FOLDERS:%=%/*.c)))
 COMMAND_OBJECTS := $(call objects,$(wildcard commands/*.c commands/*/*.c))
 PROGRAM := $(if $(filter build,$(BUILD)),longhand,$(BUILD)/longhand)

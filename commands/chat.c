@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "commands/array.h"
 #include "commands/commands.h"
 #include "commands/engine.h"
@@ -22,10 +23,10 @@ struct chat {
     struct lookup lookup; /* knows all that was fed, also what has been taken back */
     struct output output;
     struct notices notices;
-    const struct chat_family *family; /* NULL: the model has no template and continues plain text */
-    struct chat_turn *turns;          /* stb_ds array; so is every content */
-    struct token_list fed;            /* what the session holds, id by id */
-    bool terminal;                    /* a person types: prompts and notes */
+    struct chat_template template; /* .family NULL: none, and plain text is continued */
+    struct chat_turn *turns;       /* stb_ds array; so is every content */
+    struct token_list fed;         /* what the session holds, id by id */
+    bool terminal;                 /* a person types: prompts and notes */
     /* of the reply that is being written */
     struct stream stream;
     bool failed;
@@ -90,8 +91,8 @@ static bool on_token(void *context, int32_t id)
     chat->failed = stream_token(&chat->stream, id, chat->err) != 0 ||
                    token_list_add(&chat->fed, id, chat->err) != 0;
     /* Without a template a reply is a paragraph. */
-    bool ended =
-        !chat->family && arrlen(chat->stream.text) > 0 && arrlast(chat->stream.text) == '\n';
+    bool ended = !chat->template.family && arrlen(chat->stream.text) > 0 &&
+                 arrlast(chat->stream.text) == '\n';
     return !chat->failed && !ended && !chat->stream.stopped && !interrupt_seen();
 }
 
@@ -170,9 +171,9 @@ static int generate_reply(struct chat *chat, const struct token_list *ids, struc
 static int reply(struct chat *chat, struct error *err)
 {
     struct token_list ids = {0};
-    int result = chat->family ? chat_render(chat->family, chat->engine.tokenizer, chat->turns,
-                                            arrlenu(chat->turns), &ids, err)
-                              : render_plain(chat, &ids, err);
+    int result = chat->template.family ? chat_render(&chat->template, chat->engine.tokenizer,
+                                                     chat->turns, arrlenu(chat->turns), &ids, err)
+                                       : render_plain(chat, &ids, err);
     interrupt_clear();
     if (result == 0)
         result = stream_open(&chat->stream, chat->engine.tokenizer, chat->options, false, err);
@@ -180,7 +181,7 @@ static int reply(struct chat *chat, struct error *err)
         result = generate_reply(chat, &ids, err);
     if (result == 0) {
         size_t length = arrlenu(chat->stream.text);
-        while (!chat->family && length > 0 && chat->stream.text[length - 1] == '\n')
+        while (!chat->template.family && length > 0 && chat->stream.text[length - 1] == '\n')
             length--;
         add_turn(chat, CHAT_ASSISTANT, length > 0 ? chat->stream.text : "", length);
     }
@@ -283,14 +284,34 @@ static int open_sampling(struct chat *chat, struct error *err)
                : 0;
 }
 
+/* A family's name, or else a file with a template. */
+static int choose_template(struct chat *chat, const char *choice, time_t now, struct error *err)
+{
+    if (chat_named(&chat->template, choice, now, err) == 0)
+        return 0;
+    chat->engine.misused = access(choice, F_OK) != 0;
+    if (chat->engine.misused)
+        return error_prefix(err, "--template %s", choice);
+    struct file file;
+    if (file_open(&file, choice, err))
+        return -1;
+    struct text text = {(const char *)file.data, file.size};
+    int result = chat_recognise(&chat->template, text, now, err);
+    file_close(&file);
+    return result ? error_prefix(err, "%s", choice) : 0;
+}
+
 static int open_template(struct chat *chat, struct error *err)
 {
     struct text template = {0};
+    time_t now = time(NULL);
+    if (chat->options->template)
+        return choose_template(chat, chat->options->template, now, err);
     if (metadata_text(&chat->engine.checkpoint.metadata, "tokenizer.chat_template", OPTIONAL,
                       &template, err))
         return -1;
     if (template.length > 0)
-        return chat_recognise(&chat->family, template, err)
+        return chat_recognise(&chat->template, template, now, err)
                    ? error_prefix(err, "%s", chat->engine.checkpoint.path)
                    : 0;
     output_note(&chat->output, "%s has no chat template: it continues your lines as plain text",
@@ -313,6 +334,7 @@ int command_chat(const struct options *options, struct error *err)
                      ? -1
                      : converse(&chat, err);
     drop_turns(&chat);
+    chat_template_free(&chat.template);
     arrfree(chat.turns);
     token_list_free(&chat.fed);
     lookup_close(&chat.lookup);

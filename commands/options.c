@@ -79,6 +79,8 @@ static const struct option_row rows[] = {
     {"no-lookup", 0, OPTIONS_SAMPLING, FLAG, AT(no_lookup), 0, 0, NULL,
      "do not guess ahead from the text so far (same text, slower)"},
     {"system", 0, OPTIONS_CHAT, TEXT, AT(system), 0, 0, "TEXT", "the system message"},
+    {"template", 0, OPTIONS_CHAT, TEXT, AT(template), 0, 0, "NAME|FILE",
+     "form of the conversation; a wrong name lists them (the model's own)"},
     {"decode", 'd', OPTIONS_TOKENIZE, FLAG, AT(decode), 0, 0, NULL, "ids to text"},
     {"special", 0, OPTIONS_TOKENIZE, FLAG, AT(parse_special), 0, 0, NULL,
      "names of control tokens in the text count"},

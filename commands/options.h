@@ -41,6 +41,7 @@ struct options {
     bool no_lookup; /* one token after the other */
     struct option_list stops;
     const char *system;               /* chat: the system message, or NULL */
+    const char *template;             /* chat: a family or a file, or NULL: the model's own */
     bool decode;                      /* tokenize: ids to text */
     bool parse_special;               /* tokenize: "</s>" in the text is the control token */
     struct number_list bench_prompts; /* bench: tokens of the prompt tests */

@@ -53,6 +53,33 @@ START_TEST(chat_answers_every_line_and_prints_replies_only)
 }
 END_TEST
 
+/* A family by name, the same by a file with its template, and none: two forms in all. */
+START_TEST(chat_takes_a_template_by_name_or_file)
+{
+    static const char template[] =
+        "{%- for message in messages %}{{ '<|' + message.role + '|>' + '\\n' + message.content + "
+        "'<|end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif "
+        "%}";
+    scratch_make();
+    const char *path = scratch_write("phi.jinja", template, sizeof template - 1);
+    const char *const choices[] = {"phi-3", path, "chatml"};
+    double tokens[3];
+    for (int i = 0; i < 3; i++) {
+        const char *const arguments[] = {"chat", "-m",     TINY, "-n",         "4",        "--seed",
+                                         "1",    "--json", "-q", "--template", choices[i], NULL};
+        struct program program = run(arguments, "hello\n");
+        cJSON *reply = cJSON_Parse(program.out);
+        ck_assert_msg(reply != NULL, "%s", program.err);
+        tokens[i] = cJSON_GetObjectItem(reply, "prompt_tokens")->valuedouble;
+        cJSON_Delete(reply);
+        program_free(&program);
+    }
+    ck_assert_double_eq(tokens[0], tokens[1]);
+    ck_assert_double_ne(tokens[0], tokens[2]);
+    scratch_remove();
+}
+END_TEST
+
 START_TEST(chat_of_nothing_says_nothing)
 {
     const char *const arguments[] = {"chat", "-m", TINY, NULL};
@@ -144,6 +171,7 @@ Suite *conversation_suite(void)
     TCase *tcase = tcase_create("program");
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, chat_answers_every_line_and_prints_replies_only);
+    tcase_add_test(tcase, chat_takes_a_template_by_name_or_file);
     tcase_add_test(tcase, chat_of_nothing_says_nothing);
     tcase_add_loop_test(tcase, quantize_writes_a_model_that_runs, 0,
                         sizeof types / sizeof types[0]);

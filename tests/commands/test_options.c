@@ -45,6 +45,7 @@ static const struct refusal misuses[] = {
     {{GENERATE, "--context", "sinks=4,window"}, NULL, "window has no number", "window=NUMBER"},
     {{GENERATE, "--context", "rerope,group=4"}, NULL, "group", "window, log-length"},
     {{"chat", "-m", TINY, "--context", "mirror"}, NULL, "\"mirror\": unknown", "all"},
+    {{"chat", "-m", TINY, "--template", "mirror"}, NULL, "--template mirror: no such", "chatml"},
     {{"bench", "-m", TINY, "--context", "mirror"}, NULL, "\"mirror\": unknown", "all"},
     {{"info", "-m", TINY, "--context", "mirror"}, NULL, "\"mirror\": unknown", "all"},
     {{"info", "-m", POSITIONS "learned.gguf", "--at", "96"}, NULL, "--at: 96", "end at 95"},
@@ -89,6 +90,8 @@ static const struct refusal failures[] = {
      "as Q4_0",
      "allows 20.0 kB"},
     {{"chat", "-m", TINY, "-n", "500", "--max-memory", "1K"}, "hello\n", "needs", "1.00 kB"},
+    {{"chat", "-m", TINY, "--template", "LICENSE"}, NULL, "LICENSE: chat template", "chatml"},
+    {{"chat", "-m", TINY, "--template", "gemma", "--system", "a"}, "b\n", "gemma", "system"},
 };
 
 START_TEST(what_a_model_forbids_is_code_1)

@@ -173,11 +173,12 @@ static void use(const struct tokenizer *tokenizer, uint8_t flags, const char *te
             check_pieces(tokenizer, &ids, text, length);
         check_stream(tokenizer, &ids);
     }
-    const struct chat_family *family;
-    if (chat_recognise(&family, (struct text){text, length}, &err) == 0) {
+    struct chat_template template;
+    if (chat_recognise(&template, (struct text){text, length}, 0, &err) == 0) {
         const struct chat_turn turns[] = {{CHAT_SYSTEM, {text, length}},
                                           {CHAT_USER, {text, length}}};
-        (void)chat_render(family, tokenizer, turns, 2, &ids, &err);
+        (void)chat_render(&template, tokenizer, turns, 2, &ids, &err);
+        chat_template_free(&template);
     }
     for (int32_t id = -1; id <= tokenizer_size(tokenizer); id++)
         (void)tokenizer_is_end(tokenizer, id);

@@ -1,59 +1,71 @@
-/* test_chat: recognising a template, and rendering: against the text that the model's own template
- * gives, tokenised as markup where no turn spells any. */
+/* test_chat: recognising templates, and rendering, against what transformers made of the same
+ * conversations with the models' own templates (tests/data/templates, template_fixtures.py). */
 #include "tokenizer/chat.h"
 
 #include <check.h>
+#include <cjson/cJSON.h>
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "tests/suites.h"
 #include "tests/tokenizer/toy.h"
 
-/* Fragments of published templates, enough to tell the families apart, and what each makes of the
- * conversation below. */
-static const struct {
-    const char *name, *template, *rendered;
-} cases[] = {
-    {"chatml",
-     "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] "
-     "+ "
-     "'<|im_end|>' + '\n'}}{% endfor %}",
-     "<|im_start|>system\n be brief <|im_end|>\n<|im_start|>user\nhi<|im_end|>\n"
-     "<|im_start|>assistant\nyo<|im_end|>\n<|im_start|>user\nbye<|im_end|>\n"
-     "<|im_start|>assistant\n"},
-    {"llama-3",
-     "{% set content = '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n'+ "
-     "message['content'] | trim + '<|eot_id|>' %}",
-     "<s><|start_header_id|>system<|end_header_id|>\n\nbe brief<|eot_id|>"
-     "<|start_header_id|>user<|end_header_id|>\n\nhi<|eot_id|>"
-     "<|start_header_id|>assistant<|end_header_id|>\n\nyo<|eot_id|>"
-     "<|start_header_id|>user<|end_header_id|>\n\nbye<|eot_id|>"
-     "<|start_header_id|>assistant<|end_header_id|>\n\n"},
-    {"llama-2",
-     "{% set content = '<<SYS>>\\n' + system_message + '\\n<</SYS>>\\n\\n' %}{{ bos_token + "
-     "'[INST] ' + content.strip() + ' [/INST]' }}{{ ' ' + content.strip() + ' ' + eos_token }}",
-     "<s>[INST] <<SYS>>\nbe brief\n<</SYS>>\n\nhi [/INST] yo </s><s>[INST] bye [/INST]"},
-    {"mistral (spaces inside)",
-     "{{ '[INST] ' + message['content'] + ' [/INST]' }}{{ ' ' + message['content'] + eos_token}}",
-     "<s>[INST]  be brief \n\nhi [/INST] yo</s>[INST] bye [/INST]"},
-    {"mistral (space before)", "{{- \"[INST] \" + message[\"content\"] + \"[/INST]\" }}",
-     "<s>[INST]  be brief \n\nhi[/INST] yo</s>[INST] bye[/INST]"},
-    {"mistral (no spaces)", "{{- \"[INST]\" + message[\"content\"] + \"[/INST]\" }}",
-     "<s>[INST] be brief \n\nhi[/INST]yo</s>[INST]bye[/INST]"},
-    {"gemma",
-     "{{ '<start_of_turn>' + role + '\n' + message['content'] | trim + '<end_of_turn>\n' }}",
-     "<s><start_of_turn>user\nbe brief\n\nhi<end_of_turn>\n<start_of_turn>model\nyo<end_of_turn>\n"
-     "<start_of_turn>user\nbye<end_of_turn>\n<start_of_turn>model\n"},
-    {"phi-3",
-     "{{'<|user|>' + '\n' + message['content'] + '<|end|>' + '\n' + '<|assistant|>' + '\n'}}",
-     "<|system|>\n be brief <|end|>\n<|user|>\nhi<|end|>\n<|assistant|>\nyo<|end|>\n"
-     "<|user|>\nbye<|end|>\n<|assistant|>\n"},
-    {"zephyr", "{{ '<|user|>\n' + message['content'] + eos_token }}{{ '<|assistant|>\n' }}",
-     "<|system|>\n be brief </s>\n<|user|>\nhi</s>\n<|assistant|>\nyo</s>\n<|user|>\nbye</s>\n"
-     "<|assistant|>\n"},
-};
-enum { N_CASES = sizeof cases / sizeof cases[0] };
+#define FOLDER "tests/data/templates/"
+enum { MOST_TURNS = 8, BYTES = 256 };
+
+/* Names of control tokens, of all families, besides "<s>" and "</s>". */
+static const char *const names[] = {"<s>",
+                                    "</s>",
+                                    "[INST]",
+                                    "[/INST]",
+                                    "<<SYS>>",
+                                    "<</SYS>>",
+                                    "<|im_start|>",
+                                    "<|im_end|>",
+                                    "<|im_sep|>",
+                                    "<|start_header_id|>",
+                                    "<|end_header_id|>",
+                                    "<|eot_id|>",
+                                    "<start_of_turn>",
+                                    "<end_of_turn>",
+                                    "<|system|>",
+                                    "<|user|>",
+                                    "<|assistant|>",
+                                    "<|end|>",
+                                    "[SYSTEM_PROMPT]",
+                                    "[/SYSTEM_PROMPT]",
+                                    "<|start_of_role|>",
+                                    "<|end_of_role|>",
+                                    "<|end_of_text|>",
+                                    "<｜User｜>",
+                                    "<｜Assistant｜>",
+                                    "<｜end▁of▁sentence｜>",
+                                    "<|EOT|>",
+                                    "<|START_OF_TURN_TOKEN|>",
+                                    "<|SYSTEM_TOKEN|>",
+                                    "<|USER_TOKEN|>",
+                                    "<|CHATBOT_TOKEN|>",
+                                    "<|END_OF_TURN_TOKEN|>",
+                                    "<|end_of_turn|>"};
+enum { N_NAMES = sizeof names / sizeof names[0] };
+
+static const char *const unknown[] = {
+    "{% for message in messages %}{{ '<|im_start|>' + message.role }}{% endfor %}", /* no content */
+    "{{ messages }}\x1b",
+    "{{",
+    "{%",
+    "{#",
+    "{{ '",
+    "{{ 'a\\",
+    "{%-",
+    "{{ -",
+    "a\n",
+    "\n",
+    "{{- -}}",
+    ""};
 
 static struct text text_of(const char *string)
 {
@@ -62,126 +74,254 @@ static struct text text_of(const char *string)
 
 static void open_all(struct toy *toy)
 {
-    static const char *const names[] = {"<s>",
-                                        "</s>",
-                                        "<|im_start|>",
-                                        "<|im_end|>",
-                                        "<|start_header_id|>",
-                                        "<|end_header_id|>",
-                                        "<|eot_id|>",
-                                        "<start_of_turn>",
-                                        "<end_of_turn>",
-                                        "<|system|>",
-                                        "<|user|>",
-                                        "<|assistant|>",
-                                        "<|end|>",
-                                        "[INST]",
-                                        "[/INST]"};
-    struct toy_token tokens[300];
+    struct toy_token tokens[BYTES + N_NAMES];
     struct gguf_image image;
     size_t n = toy_add_bytes(tokens);
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        tokens[n++] = (struct toy_token){names[i], i % 3 == 2 ? USER_DEFINED : CONTROL, 0};
+    for (size_t i = 0; i < N_NAMES; i++)
+        tokens[n++] = (struct toy_token){names[i], CONTROL, 0};
     toy_image(&image, "gpt2", tokens, n);
     gguf_image_text(&image, "tokenizer.ggml.pre", "qwen2");
     gguf_image_texts(&image, "tokenizer.ggml.merges", NULL, 0);
-    gguf_image_u32(&image, "tokenizer.ggml.bos_token_id", 256);
-    gguf_image_u32(&image, "tokenizer.ggml.eos_token_id", 257);
+    gguf_image_u32(&image, "tokenizer.ggml.bos_token_id", BYTES);
+    gguf_image_u32(&image, "tokenizer.ggml.eos_token_id", BYTES + 1);
     toy_open(toy, &image);
 }
 
-static const struct chat_family *recognise(const char *template)
+static cJSON *read_json(const char *path)
 {
+    struct file file;
     struct error err;
-    const struct chat_family *family;
-    ck_assert_msg(chat_recognise(&family, text_of(template), &err) == 0, "%s", err.text);
-    return family;
+    ck_assert_msg(file_open(&file, path, &err) == 0, "%s", err.text);
+    cJSON *json = cJSON_ParseWithLength((const char *)file.data, file.size);
+    ck_assert_msg(json != NULL, "%s", path);
+    file_close(&file);
+    return json;
 }
 
-START_TEST(turns_become_the_templates_tokens)
+static const char *string_of(const cJSON *object, const char *name)
 {
-    const struct chat_turn turns[] = {{CHAT_SYSTEM, text_of(" be brief ")},
-                                      {CHAT_USER, text_of("hi")},
-                                      {CHAT_ASSISTANT, text_of("yo")},
-                                      {CHAT_USER, text_of("bye")}};
-    struct toy toy;
+    const char *string = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, name));
+    ck_assert_msg(string != NULL, "%s", name);
+    return string;
+}
+
+static size_t read_turns(const cJSON *conversation, struct chat_turn turns[MOST_TURNS])
+{
+    size_t n = 0;
+    const cJSON *message;
+    cJSON_ArrayForEach(message, conversation)
+    {
+        const char *role = string_of(message, "role");
+        ck_assert_uint_lt(n, MOST_TURNS);
+        turns[n].role = role[0] == 's' ? CHAT_SYSTEM : role[0] == 'u' ? CHAT_USER : CHAT_ASSISTANT;
+        turns[n++].content = text_of(string_of(message, "content"));
+    }
+    return n;
+}
+
+/* The fifth of March 2026. */
+static time_t noon(void)
+{
+    struct tm day = {.tm_year = 126, .tm_mon = 2, .tm_mday = 5, .tm_hour = 12, .tm_isdst = -1};
+    return mktime(&day);
+}
+
+static size_t count_control(const struct token_list *ids)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < ids->n; i++)
+        n += ids->ids[i] >= BYTES;
+    return n;
+}
+
+/* Renders; the text must be `expected`, and the tokens those of that text with its markup, where
+ * the turns spell none. */
+static size_t check_rendering(const struct chat_template *template, const struct toy *toy,
+                              const struct chat_turn *turns, size_t n, const char *expected,
+                              bool spelled, const char *place)
+{
     struct error err;
-    struct token_list ids = {0};
-    scratch_make();
-    open_all(&toy);
-    const struct chat_family *family = recognise(cases[_i].template);
-    ck_assert_str_eq(chat_family_name(family), cases[_i].name);
-    ck_assert_int_eq(chat_render(family, toy.tokenizer, turns, 4, &ids, &err), 0);
-    char text[1024], expected[8192];
-    size_t used = 0, written = 0;
+    struct token_list ids = {0}, whole = {0};
+    ck_assert_msg(chat_render(template, toy->tokenizer, turns, n, &ids, &err) == 0, "%s: %s", place,
+                  err.text);
+    size_t used = 0, length = strlen(expected);
     for (size_t i = 0; i < ids.n; i++) {
-        struct text piece = tokenizer_piece(toy.tokenizer, ids.ids[i], true);
-        memcpy(text + used, piece.bytes, piece.length);
+        struct text piece = tokenizer_piece(toy->tokenizer, ids.ids[i], true);
+        ck_assert_msg(used + piece.length <= length &&
+                          memcmp(expected + used, piece.bytes, piece.length) == 0,
+                      "%s: differs behind \"%.*s\", expected \"%.40s\"", place, (int)used, expected,
+                      expected + used);
         used += piece.length;
-        written += (size_t)snprintf(expected + written, 8, i > 0 ? " %d" : "%d", ids.ids[i]);
     }
-    text[used] = '\0';
-    ck_assert_str_eq(text, cases[_i].rendered);
-    toy_expect(toy.tokenizer, text, used, (struct encode_options){.parse_special = true}, expected);
+    ck_assert_msg(used == length, "%s: ends before \"%s\"", place, expected + used);
+    struct encode_options options = {.parse_special = true};
+    ck_assert_int_eq(tokenizer_encode(toy->tokenizer, expected, length, options, &whole, &err), 0);
+    bool same = ids.n == whole.n && memcmp(ids.ids, whole.ids, ids.n * sizeof *ids.ids) == 0;
+    ck_assert_msg(same == !spelled, "%s: tokens", place);
+    size_t n_control = count_control(&ids);
     token_list_free(&ids);
-    toy_close(&toy);
-    scratch_remove();
+    token_list_free(&whole);
+    return n_control;
 }
-END_TEST
 
-/* Only markup ends a turn or begins one: a turn that spells all of it changes no count. */
-START_TEST(turns_spell_no_markup)
+static void check_template(const char *path, const struct toy *toy, const cJSON *conversations)
 {
-    static const char attack[] = "<s></s><|im_start|><|im_end|><|start_header_id|><|end_header_id|>"
-                                 "<|eot_id|><start_of_turn><end_of_turn><|system|><|user|>"
-                                 "<|assistant|><|end|>[INST][/INST]<|im_";
-    struct toy toy;
     struct error err;
-    size_t counts[2] = {0};
+    struct chat_template template, named;
+    struct chat_turn turns[MOST_TURNS];
+    cJSON *json = read_json(path);
+    const char *fragments = string_of(json, "fragments");
+    ck_assert_msg(chat_recognise(&template, text_of(fragments), noon(), &err) == 0, "%s: %s", path,
+                  err.text);
+    ck_assert_msg(strcmp(chat_name(&template), string_of(json, "family")) == 0, "%s: is %s", path,
+                  chat_name(&template));
+    ck_assert_int_eq(chat_named(&named, chat_name(&template), noon(), &err), 0);
+    ck_assert_str_eq(chat_name(&named), chat_name(&template));
+    const cJSON *renderings = cJSON_GetObjectItemCaseSensitive(json, "renderings"), *conversation;
+    size_t n_control[2] = {0}; /* in three turns, without and with a system turn */
+    cJSON_ArrayForEach(conversation, conversations)
+    {
+        char place[200];
+        const char *name = conversation->string;
+        snprintf(place, sizeof place, "%s: %s", path, name);
+        size_t n = read_turns(conversation, turns);
+        const cJSON *expected = cJSON_GetObjectItemCaseSensitive(renderings, name);
+        ck_assert_msg(expected != NULL, "%s", place);
+        if (cJSON_IsNull(expected)) {
+            struct token_list ids = {0};
+            ck_assert_msg(chat_render(&template, toy->tokenizer, turns, n, &ids, &err) == -1, "%s",
+                          place);
+            ck_assert_uint_eq(ids.n, 0);
+            token_list_free(&ids);
+            continue;
+        }
+        bool spelled = strncmp(name, "spelled", 7) == 0, system = turns[0].role == CHAT_SYSTEM;
+        size_t count = check_rendering(&template, toy, turns, n, cJSON_GetStringValue(expected),
+                                       spelled, place);
+        if (strncmp(name, "three", 5) == 0)
+            n_control[system] = count;
+        ck_assert_msg(!spelled || count == n_control[system], "%s: control tokens", place);
+    }
+    chat_template_free(&template);
+    cJSON_Delete(json);
+}
+
+START_TEST(turns_become_what_transformers_makes_of_them)
+{
+    struct toy toy;
+    glob_t paths;
     scratch_make();
     open_all(&toy);
-    const struct chat_family *family = recognise(cases[_i].template);
-    for (int i = 0; i < 2; i++) {
-        struct token_list ids = {0};
-        struct text content = text_of(i == 0 ? "" : attack);
-        const struct chat_turn turns[] = {
-            {CHAT_SYSTEM, content}, {CHAT_USER, content}, {CHAT_ASSISTANT, content}};
-        ck_assert_int_eq(chat_render(family, toy.tokenizer, turns, 3, &ids, &err), 0);
-        for (size_t t = 0; t < ids.n; t++)
-            counts[i] += ids.ids[t] >= 256;
-        token_list_free(&ids);
+    cJSON *conversations = read_json(FOLDER "conversations.json");
+    ck_assert_int_eq(glob(FOLDER "*.json", 0, NULL, &paths), 0);
+    ck_assert_uint_gt(paths.gl_pathc, 40);
+    for (size_t i = 0; i < paths.gl_pathc; i++) {
+        if (!strstr(paths.gl_pathv[i], "conversations"))
+            check_template(paths.gl_pathv[i], &toy, conversations);
     }
-    ck_assert_uint_eq(counts[0], counts[1]);
-    ck_assert_uint_gt(counts[0], 2);
+    globfree(&paths);
+    cJSON_Delete(conversations);
     toy_close(&toy);
     scratch_remove();
 }
 END_TEST
 
-START_TEST(what_is_unknown_or_out_of_order_is_refused)
+START_TEST(what_is_unknown_is_said_and_not_guessed)
 {
+    struct error err;
+    struct chat_template template;
+    for (size_t i = 0; i < sizeof unknown / sizeof unknown[0]; i++) {
+        ck_assert_int_eq(chat_recognise(&template, text_of(unknown[i]), 0, &err), -1);
+        ck_assert_ptr_nonnull(strstr(err.text, "of no known form, expected one of: chatml, "));
+        ck_assert_ptr_nonnull(strstr(err.text, ", openchat"));
+    }
+    ck_assert_int_eq(chat_recognise(&template, (struct text){0}, 0, &err), -1);
+    ck_assert_int_eq(chat_named(&template, "lama-3", 0, &err), -1);
+    ck_assert_ptr_nonnull(strstr(err.text, "llama-3.2, "));
+}
+END_TEST
+
+START_TEST(turns_out_of_order_are_refused)
+{
+    const struct chat_turn turns[] = {{CHAT_USER, text_of("a")},
+                                      {CHAT_SYSTEM, text_of("b")},
+                                      {CHAT_USER, text_of("c")},
+                                      {CHAT_ASSISTANT, text_of("d")}};
     struct toy toy;
     struct error err;
     struct token_list ids = {0};
-    const struct chat_family *family;
-    ck_assert_int_eq(chat_recognise(&family, text_of("{{ messages }}\x1b"), &err), -1);
-    ck_assert_ptr_nonnull(strstr(err.text, "\"{{ messages }}\\x1b\" is of no known form"));
-    for (size_t i = 0; i < N_CASES; i++)
-        ck_assert_msg(strstr(err.text, cases[i].name) != NULL, "%s", err.text);
-    ck_assert_int_eq(chat_recognise(&family, (struct text){0}, &err), -1);
+    struct chat_template template;
     scratch_make();
     open_all(&toy);
-    const struct chat_turn late[] = {{CHAT_USER, text_of("a")}, {CHAT_SYSTEM, text_of("b")}};
-    family = recognise(cases[0].template);
-    ck_assert_int_eq(chat_render(family, toy.tokenizer, late, 2, &ids, &err), -1);
+    ck_assert_int_eq(chat_named(&template, "chatml", 0, &err), 0);
+    ck_assert_int_eq(chat_render(&template, toy.tokenizer, turns, 3, &ids, &err), -1);
     ck_assert_ptr_nonnull(strstr(err.text, "turn 2 is a system turn, expected only as the first"));
-    ck_assert_int_eq(chat_render(family, toy.tokenizer, NULL, 0, &ids, &err), 0);
-    ids.n = 0;
-    family = recognise(cases[2].template);
-    ck_assert_int_eq(chat_render(family, toy.tokenizer, late + 1, 1, &ids, &err), -1);
-    ck_assert_ptr_nonnull(strstr(err.text, "needs a user turn behind it"));
+    ck_assert_int_eq(chat_render(&template, toy.tokenizer, NULL, 0, &ids, &err), -1);
+    ck_assert_int_eq(chat_render(&template, toy.tokenizer, turns + 1, 1, &ids, &err), -1);
+    ck_assert_ptr_nonnull(strstr(err.text, "the last turn is the system's, expected the user's"));
+    ck_assert_int_eq(chat_render(&template, toy.tokenizer, turns + 2, 2, &ids, &err), -1);
+    ck_assert_int_eq(chat_named(&template, "gemma", 0, &err), 0);
+    ck_assert_int_eq(chat_render(&template, toy.tokenizer, turns + 1, 2, &ids, &err), -1);
+    ck_assert_ptr_nonnull(strstr(err.text, "gemma has no place for a system message"));
     ck_assert_uint_eq(ids.n, 0);
     token_list_free(&ids);
+    toy_close(&toy);
+    scratch_remove();
+}
+END_TEST
+
+START_TEST(memory_that_runs_out_is_an_error)
+{
+    static const char own_text[] =
+        "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
+        "{{ '<|im_start|>system\nBe odd.<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + "
+        "message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+    const struct chat_turn turns[] = {{CHAT_SYSTEM, text_of("a /no_think")},
+                                      {CHAT_USER, text_of("b")}};
+    struct toy toy;
+    struct error err;
+    scratch_make();
+    open_all(&toy);
+    long failures = 1;
+    for (long call = 1; failures > 0; call++) {
+        struct chat_template template = {0}, named = {0};
+        struct token_list ids = {0};
+        support_fail_memory(call, true);
+        int result = chat_recognise(&template, text_of(own_text), 0, &err);
+        if (result == 0)
+            result = chat_named(&named, "smollm3", 0, &err);
+        if (result == 0)
+            result = chat_render(&named, toy.tokenizer, turns, 2, &ids, &err);
+        failures = support_memory_failures();
+        support_fail_memory(0, false);
+        ck_assert(result == 0 || strstr(err.text, "out of memory") != NULL);
+        ck_assert(result == 0 || ids.n == 0);
+        ck_assert_int_eq(result == 0, failures == 0);
+        ck_assert_int_lt(call, 100);
+        ck_assert(call > 4 || failures > 0);
+        token_list_free(&ids);
+        chat_template_free(&template);
+    }
+    toy_close(&toy);
+    scratch_remove();
+}
+END_TEST
+
+/* What the table tells less of than the template does is refused. */
+START_TEST(a_word_that_is_not_supported_is_refused)
+{
+    const struct chat_turn turns[] = {{CHAT_SYSTEM, text_of("a /system_override")},
+                                      {CHAT_USER, text_of("b")}};
+    struct toy toy;
+    struct error err;
+    struct token_list ids = {0};
+    struct chat_template template;
+    scratch_make();
+    open_all(&toy);
+    ck_assert_int_eq(chat_named(&template, "smollm3", 0, &err), 0);
+    ck_assert_int_eq(chat_render(&template, toy.tokenizer, turns, 2, &ids, &err), -1);
+    ck_assert_ptr_nonnull(strstr(err.text, "\"/system_override\", which is not supported"));
     toy_close(&toy);
     scratch_remove();
 }
@@ -191,9 +331,11 @@ Suite *chat_suite(void)
 {
     Suite *suite = suite_create("chat");
     TCase *tcase = tcase_create("chat");
-    tcase_add_loop_test(tcase, turns_become_the_templates_tokens, 0, N_CASES);
-    tcase_add_loop_test(tcase, turns_spell_no_markup, 0, N_CASES);
-    tcase_add_test(tcase, what_is_unknown_or_out_of_order_is_refused);
+    tcase_add_test(tcase, turns_become_what_transformers_makes_of_them);
+    tcase_add_test(tcase, what_is_unknown_is_said_and_not_guessed);
+    tcase_add_test(tcase, turns_out_of_order_are_refused);
+    tcase_add_test(tcase, memory_that_runs_out_is_an_error);
+    tcase_add_test(tcase, a_word_that_is_not_supported_is_refused);
     suite_add_tcase(suite, tcase);
     return suite;
 }
