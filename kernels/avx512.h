@@ -96,29 +96,6 @@ TEMPLATE __m512 exp16(__m512 x)
     return exp16_live(_mm512_min_ps(_mm512_set1_ps(EXP_MAX), x), live);
 }
 
-/* In each 128 bits, unit c of v[i] to unit i of v[c]. */
-TEMPLATE void transpose_fours(__m512i v[4])
-{
-    __m512i ab01 = _mm512_unpacklo_epi32(v[0], v[1]), ab23 = _mm512_unpackhi_epi32(v[0], v[1]);
-    __m512i cd01 = _mm512_unpacklo_epi32(v[2], v[3]), cd23 = _mm512_unpackhi_epi32(v[2], v[3]);
-    v[0] = _mm512_unpacklo_epi64(ab01, cd01);
-    v[1] = _mm512_unpackhi_epi64(ab01, cd01);
-    v[2] = _mm512_unpacklo_epi64(ab23, cd23);
-    v[3] = _mm512_unpackhi_epi64(ab23, cd23);
-}
-
-/* Eight times four units of 64 bits, two times four in each vector, to four times eight; the eight
- * come in the order 0 2 1 3 4 6 5 7. */
-TEMPLATE void transpose_wide(__m512i v[4])
-{
-    __m512i low01 = _mm512_unpacklo_epi64(v[0], v[1]), low23 = _mm512_unpacklo_epi64(v[2], v[3]);
-    __m512i high01 = _mm512_unpackhi_epi64(v[0], v[1]), high23 = _mm512_unpackhi_epi64(v[2], v[3]);
-    v[0] = _mm512_shuffle_i32x4(low01, low23, 0x88);
-    v[1] = _mm512_shuffle_i32x4(high01, high23, 0x88);
-    v[2] = _mm512_shuffle_i32x4(low01, low23, 0xDD);
-    v[3] = _mm512_shuffle_i32x4(high01, high23, 0xDD);
-}
-
 /* The sums of four vectors. */
 TEMPLATE __m128 sums_of_lanes(const __m512 v[4])
 {
