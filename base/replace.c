@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,6 +16,10 @@ static const char suffix[] = ".XXXXXX";
 static char *find_place(const char *path, struct error *err)
 {
     struct stat status;
+    if (!*path) {
+        error_set(err, "cannot write a file without a name");
+        return NULL;
+    }
     bool exists = stat(path, &status) == 0;
     if (exists && !S_ISREG(status.st_mode)) {
         error_set(err, "%s: is a %s, expected a regular file, or none", path,

@@ -61,7 +61,8 @@ static int read_strips(struct copying *copying, struct error *err)
     size_t left = restore->strips.length;
     size_t n_blocks = 0;
     for (int i = 0; i < cache->n_layers * STRIPS_MAX; i++) {
-        struct save_strip strip = {0};
+        struct save_strip strip;
+        copying->from[i] = (struct strip_place){n_blocks, -1};
         if (!save_is_stored(cache, i))
             continue;
         if (left < sizeof strip)
@@ -79,7 +80,6 @@ static int read_strips(struct copying *copying, struct error *err)
                                             .n_sink_blocks = strip.n_sink_blocks,
                                             .first_block = strip.first_block,
                                             .missing = strip.missing};
-        copying->from[i] = (struct strip_place){n_blocks, -1};
         if (!size_add(n_blocks, (size_t)strip.n_blocks, &n_blocks))
             n_blocks = SIZE_MAX;
     }
