@@ -112,6 +112,8 @@ static const struct row rows[] = {
     {"no-lookup", 0, OPTIONS_SAMPLING, FLAG, AT(no_lookup), 0, 0, NULL,
      "do not guess ahead from the text so far (same text, slower)"},
     {"system", 0, OPTIONS_CHAT, TEXT, AT(system), 0, 0, "TEXT", "the system message"},
+    {"session", 0, OPTIONS_CHAT, TEXT, AT(session), 0, 0, "FILE",
+     "go on with the conversation in FILE, and keep it there"},
     {"decode", 'd', OPTIONS_TOKENIZE, FLAG, AT(decode), 0, 0, NULL, "ids to text"},
     {"special", 0, OPTIONS_TOKENIZE, FLAG, AT(parse_special), 0, 0, NULL,
      "names of control tokens in the text count"},
