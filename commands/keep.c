@@ -23,6 +23,47 @@ static double now(void)
 
 /* --- the transcript ------------------------------------------------------------------------ */
 
+/* JSON's strings end at a zero byte, which a model may well write: a text that has any is an array
+ * of what is between them. */
+static cJSON *content_of(struct text text)
+{
+    cJSON *parts = cJSON_CreateArray();
+    while (true) {
+        const char *zero = memchr(text.bytes, '\0', text.length);
+        size_t length = zero ? (size_t)(zero - text.bytes) : text.length;
+        char *part = strndup(text.bytes, length);
+        cJSON_AddItemToArray(parts, cJSON_CreateString(part ? part : ""));
+        free(part);
+        if (!zero)
+            break;
+        text = (struct text){zero + 1, text.length - length - 1};
+    }
+    if (cJSON_GetArraySize(parts) > 1)
+        return parts;
+    cJSON *only = cJSON_DetachItemFromArray(parts, 0);
+    cJSON_Delete(parts);
+    return only;
+}
+
+/* Appends the content to the stb_ds array *text; false where it is neither. */
+static bool read_content(const cJSON *content, char **text)
+{
+    const cJSON *part = cJSON_IsArray(content) ? content->child : content;
+    for (bool first = true; part; part = part->next, first = false) {
+        const char *string = cJSON_GetStringValue(part);
+        if (!string)
+            return false;
+        if (!first)
+            arrput(*text, '\0');
+        size_t length = strlen(string);
+        memcpy(arraddnptr(*text, length + 1), string, length);
+        (void)arrpop(*text);
+        if (!cJSON_IsArray(content))
+            break;
+    }
+    return arrcap(*text) > 0;
+}
+
 static char *print_turns(const struct chat_turn *turns)
 {
     cJSON *object = cJSON_CreateObject();
@@ -30,10 +71,7 @@ static char *print_turns(const struct chat_turn *turns)
     for (ptrdiff_t i = 0; i < arrlen(turns); i++) {
         cJSON *turn = cJSON_CreateObject();
         cJSON_AddStringToObject(turn, "role", roles[turns[i].role]);
-        char *text = strndup(turns[i].content.bytes, turns[i].content.length);
-        if (text)
-            cJSON_AddStringToObject(turn, "content", text);
-        free(text);
+        cJSON_AddItemToObject(turn, "content", content_of(turns[i].content));
         cJSON_AddItemToArray(list, turn);
     }
     char *printed = cJSON_Print(object);
@@ -50,15 +88,17 @@ static int read_turns(const struct restore *from, keep_turn *add, void *context,
     cJSON_ArrayForEach(turn, list)
     {
         const char *role = cJSON_GetStringValue(cJSON_GetObjectItem(turn, "role"));
-        const char *content = cJSON_GetStringValue(cJSON_GetObjectItem(turn, "content"));
+        char *text = NULL;
+        bool ok = read_content(cJSON_GetObjectItem(turn, "content"), &text);
         int r = 0;
         while (role && r < N_ROLES && strcmp(roles[r], role) != 0)
             r++;
-        if (!role || !content || r == N_ROLES) {
+        ok = ok && role && r < N_ROLES;
+        if (ok)
+            add(context, (enum chat_role)r, text, arrlenu(text));
+        else
             result = -1;
-            break;
-        }
-        add(context, (enum chat_role)r, content, strlen(content));
+        arrfree(text);
     }
     cJSON_Delete(object);
     return result ? error_set(err, "%s: the transcript is not that of a chat", from->place) : 0;
