@@ -52,6 +52,15 @@ static void drop_turns(struct chat *chat)
     }
 }
 
+/* A turn that got no reply would stand in the way of the next one. */
+static void drop_unanswered(struct chat *chat)
+{
+    if (arrlen(chat->turns) > 0 && arrlast(chat->turns).role == CHAT_USER) {
+        char *copy = (char *)(uintptr_t)arrpop(chat->turns).content.bytes;
+        arrfree(copy);
+    }
+}
+
 /* From the beginning again, with the system message if there is one. */
 static void reset(struct chat *chat)
 {
@@ -322,6 +331,7 @@ static int converse(struct chat *chat, struct error *err)
             save(chat, NULL);
     }
     free(line);
+    drop_unanswered(chat);
     struct error unsaved;
     if (keep_save_last(&chat->keep, &unsaved) && result != -1) {
         *err = unsaved;

@@ -47,11 +47,11 @@ static const struct truth *make_truth(int i)
     int32_t ids[300];
     struct error err;
     struct session session;
-    for (int t = 0; t < truths[i].n; t++)
-        ids[t] = t * 7 % 50;
     require(checkpoint_open(&truth->checkpoint, truths[i].model, &err) == 0);
     require(model_open(&truth->model, &truth->checkpoint, &(struct model_options){.isa = "scalar"},
                        &err) == 0);
+    for (int t = 0; t < truths[i].n; t++)
+        ids[t] = t * 7 % truth->model.config.vocab_size;
     open_session(&session, truth, i);
     require(session_feed(&session, ids, truths[i].n, NULL, &err) == 0);
     struct save save = {&truth->checkpoint, &session, NULL, ids, truths[i].n, {"turns", 5}};
