@@ -6,7 +6,9 @@
 #include "model/checkpoint.h"
 #include "model/generate.h"
 #include "model/model.h"
+#include "model/restore.h"
 #include "model/sampler.h"
+#include "model/save.h"
 #include "model/session.h"
 #include "tokenizer/tokenizer.h"
 

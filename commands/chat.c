@@ -10,6 +10,7 @@
 #include "commands/commands.h"
 #include "commands/engine.h"
 #include "commands/interrupt.h"
+#include "commands/keep.h"
 #include "commands/notices.h"
 #include "commands/output.h"
 #include "commands/stream.h"
@@ -26,6 +27,7 @@ struct chat {
     struct chat_template template; /* .family NULL: none, and plain text is continued */
     struct chat_turn *turns;       /* stb_ds array; so is every content */
     struct token_list fed;         /* what the session holds, id by id */
+    struct keep keep;              /* all that on disk */
     bool terminal;                 /* a person types: prompts and notes */
     /* of the reply that is being written */
     struct stream stream;
@@ -46,6 +48,15 @@ static void add_turn(struct chat *chat, enum chat_role role, const char *text, s
 static void drop_turns(struct chat *chat)
 {
     while (arrlen(chat->turns) > 0) {
+        char *copy = (char *)(uintptr_t)arrpop(chat->turns).content.bytes;
+        arrfree(copy);
+    }
+}
+
+/* A turn that got no reply would stand in the way of the next one. */
+static void drop_unanswered(struct chat *chat)
+{
+    if (arrlen(chat->turns) > 0 && arrlast(chat->turns).role == CHAT_USER) {
         char *copy = (char *)(uintptr_t)arrpop(chat->turns).content.bytes;
         arrfree(copy);
     }
@@ -201,9 +212,11 @@ static enum line read_line(struct chat *chat, char **line, size_t *capacity, siz
     }
     interrupt_clear();
     errno = 0;
+    if (interrupt_end_seen())
+        return LINE_END;
     ssize_t n = getline(line, capacity, stdin);
     if (n < 0) {
-        bool interrupted = errno == EINTR && interrupt_seen();
+        bool interrupted = errno == EINTR && interrupt_seen() && !interrupt_end_seen();
         clearerr(stdin);
         return interrupted ? LINE_INTERRUPTED : LINE_END;
     }
@@ -213,24 +226,69 @@ static enum line read_line(struct chat *chat, char **line, size_t *capacity, siz
     return LINE_TEXT;
 }
 
+static void add_kept_turn(void *chat, enum chat_role role, const char *text, size_t length)
+{
+    add_turn(chat, role, text, length);
+}
+
+/* Goes on with the conversation that is on disk, or begins one. */
+static int begin(struct chat *chat, struct error *err)
+{
+    chat->keep = (struct keep){.path = chat->options->session,
+                               .checkpoint = &chat->engine.checkpoint,
+                               .session = &chat->session,
+                               .sampler = &chat->sampler,
+                               .lookup = chat->options->no_lookup ? NULL : &chat->lookup,
+                               .fed = &chat->fed,
+                               .turns = &chat->turns};
+    if (chat->keep.path)
+        interrupt_watch_end();
+    int restored = keep_restore(&chat->keep, add_kept_turn, chat, err);
+    if (restored < 0)
+        return -1;
+    if (restored == 0)
+        reset(chat);
+    else if (chat->options->system)
+        return error_set(err, "--system: the conversation in %s has begun", chat->keep.path);
+    else
+        output_note(&chat->output, "%s: %lld turns, %lld tokens", chat->keep.path,
+                    (long long)arrlen(chat->turns), (long long)chat->session.position);
+    return 0;
+}
+
+/* A disk that is full ends no conversation. */
+static void save(struct chat *chat, const char *path)
+{
+    struct error err;
+    if (path ? keep_save(&chat->keep, path, &err) : keep_save_turn(&chat->keep, &err))
+        output_note(&chat->output, "%s", err.text);
+    else if (path)
+        output_note(&chat->output, "saved; go on with --session %s", path);
+}
+
 /* A line that begins with a slash, where a person types. Returns 1 for /quit. */
 static int slash_command(struct chat *chat, const char *line)
 {
     if (strcmp(line, "/quit") == 0)
         return 1;
-    if (strcmp(line, "/reset") == 0)
+    if (strcmp(line, "/reset") == 0) {
         reset(chat);
-    else
+        chat->keep.changed = true;
+    } else if (strncmp(line, "/save ", 6) == 0) {
+        save(chat, line + 6);
+    } else {
         fprintf(stderr,
-                "%s/help   this text\n/reset  begin again\n/quit   end (also Ctrl-D)\n"
-                "Ctrl-C  ends a reply; twice, the chat\n",
+                "%s/help   this text\n/reset  begin again\n/save FILE  write the conversation\n"
+                "/quit   end (also Ctrl-D)\nCtrl-C  ends a reply; twice, the chat\n",
                 strcmp(line, "/help") == 0 ? "" : "unknown command\n");
+    }
     return 0;
 }
 
 static int converse(struct chat *chat, struct error *err)
 {
-    reset(chat);
+    if (begin(chat, err))
+        return -1;
     char *line = NULL;
     size_t capacity = 0;
     size_t length = 0;
@@ -270,9 +328,17 @@ static int converse(struct chat *chat, struct error *err)
             add_turn(chat, CHAT_USER, line, length);
         if (result == 0)
             result = reply(chat, err);
+        if (result == 0)
+            save(chat, NULL);
     }
     free(line);
-    return result;
+    drop_unanswered(chat);
+    struct error unsaved;
+    if (keep_save_last(&chat->keep, &unsaved) && result != -1) {
+        *err = unsaved;
+        result = -1;
+    }
+    return result == EXIT_OK && interrupt_end_seen() ? EXIT_INTERRUPTED : result;
 }
 
 static int open_sampling(struct chat *chat, struct error *err)

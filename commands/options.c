@@ -81,6 +81,8 @@ static const struct option_row rows[] = {
     {"system", 0, OPTIONS_CHAT, TEXT, AT(system), 0, 0, "TEXT", "the system message"},
     {"template", 0, OPTIONS_CHAT, TEXT, AT(template), 0, 0, "NAME|FILE",
      "form of the conversation; a wrong name lists them (the model's own)"},
+    {"session", 0, OPTIONS_CHAT, TEXT, AT(session), 0, 0, "FILE",
+     "go on with the conversation in FILE, and keep it there"},
     {"decode", 'd', OPTIONS_TOKENIZE, FLAG, AT(decode), 0, 0, NULL, "ids to text"},
     {"special", 0, OPTIONS_TOKENIZE, FLAG, AT(parse_special), 0, 0, NULL,
      "names of control tokens in the text count"},

@@ -42,6 +42,7 @@ struct options {
     struct option_list stops;
     const char *system;               /* chat: the system message, or NULL */
     const char *template;             /* chat: a family or a file, or NULL: the model's own */
+    const char *session;              /* chat: the file that keeps the conversation, or NULL */
     bool decode;                      /* tokenize: ids to text */
     bool parse_special;               /* tokenize: "</s>" in the text is the control token */
     struct number_list bench_prompts; /* bench: tokens of the prompt tests */

@@ -136,8 +136,7 @@ static void release(void **blocks, size_t n)
     free(blocks);
 }
 
-/* An array of n new blocks; NULL when memory is short. They are zeroed because scores are computed
- * in whole lanes, past the last position too. */
+/* An array of n new blocks; NULL when memory is short. */
 static void **take_blocks(size_t n, size_t bytes)
 {
     void **blocks = size_alloc(n, sizeof *blocks);
@@ -147,7 +146,6 @@ static void **take_blocks(size_t n, size_t bytes)
             release(blocks, i);
             return NULL;
         }
-        memset(blocks[i], 0, bytes);
     }
     return blocks;
 }
@@ -213,8 +211,61 @@ int cache_reserve(struct cache *cache, int64_t n, struct error *err)
                          "bytes, has %zu",
                          (long long)n, more, block_bytes, cache->n_blocks);
     }
+    /* Scores are computed in whole lanes, past the last position too. */
+    for (size_t i = 0; i < more; i++)
+        memset(blocks[i], 0, block_bytes);
     free(blocks);
     cache->n = n;
+    return 0;
+}
+
+/* --- restoring ----------------------------------------------------------------------------- */
+
+/* Whether a strip can look like this in a cache with room for n positions: it reaches the last of
+ * their blocks, or ends, and with it the gap, where the text was cut off within it. */
+static bool is_possible(const struct strip *strip, int64_t n)
+{
+    if (strip->n_blocks < strip->n_sink_blocks || strip->n_sink_blocks < 0 ||
+        strip->first_block < strip->n_sink_blocks || strip->missing < 0 ||
+        strip->missing >= CACHE_BLOCK || strip->n_blocks > blocks_of(n) ||
+        strip->first_block > n / CACHE_BLOCK || behind_gap(strip) > n)
+        return false;
+    bool gap_ends_it = strip->n_blocks == strip->n_sink_blocks && behind_gap(strip) == n;
+    return end_block(strip) == (gap_ends_it ? n / CACHE_BLOCK : blocks_of(n));
+}
+
+int cache_restore(struct cache *cache, int64_t n, const struct strip *strips, struct error *err)
+{
+    size_t block_bytes = cache_block_bytes(cache);
+    cache->n = n;
+    for (int layer = 0; layer < cache->n_layers; layer++)
+        for (int i = 0; i < STRIPS_MAX; i++) {
+            const struct strip *from = &strips[(size_t)layer * STRIPS_MAX + (size_t)i];
+            struct strip *strip = strip_of(cache, layer, i);
+            if (!is_stored(cache, layer, i))
+                continue;
+            if (!is_possible(from, n)) {
+                cache_truncate(cache, 0);
+                return error_set(err,
+                                 "strip %d of layer %d has %lld blocks, %lld of them before a gap "
+                                 "that ends in block %lld: not a cache of %lld tokens",
+                                 i, layer, (long long)from->n_blocks,
+                                 (long long)from->n_sink_blocks, (long long)from->first_block,
+                                 (long long)n);
+            }
+            size_t more = (size_t)from->n_blocks;
+            free(strip->blocks);
+            *strip = (struct strip){.blocks = take_blocks(more, block_bytes)};
+            if (!strip->blocks) {
+                cache_truncate(cache, 0);
+                return error_memory(err, "blocks of the cache", more * block_bytes);
+            }
+            strip->capacity = strip->n_blocks = from->n_blocks;
+            strip->n_sink_blocks = from->n_sink_blocks;
+            strip->first_block = from->first_block;
+            strip->missing = from->missing;
+            cache->n_blocks += more;
+        }
     return 0;
 }
 

@@ -58,6 +58,12 @@ void cache_truncate(struct cache *cache, int64_t n);
 /* Whether positions [begin, end) of a strip are all here. */
 bool cache_holds(const struct cache *cache, int layer, int strip, int64_t begin, int64_t end);
 
+/* Gives a cache that has no blocks those of `strips` (n_layers, STRIPS_MAX), whose shapes count and
+ * not their blocks, with room for n positions: uninitialised, for the caller to fill. A shape that
+ * no strip can have is an error, and so is want of memory; there are no blocks then. max_bytes is
+ * for the caller to heed. */
+int cache_restore(struct cache *cache, int64_t n, const struct strip *strips, struct error *err);
+
 /* Bytes of one block, of all that one token takes before anything is evicted, and of the cache now.
  */
 size_t cache_block_bytes(const struct cache *cache);

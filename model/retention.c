@@ -96,3 +96,21 @@ bool retention_sees(const struct session *session, int64_t at, int64_t *missing)
     }
     return true;
 }
+
+bool retention_suffices(const struct session *session, int *layer)
+{
+    int64_t n = session->position;
+    for (int l = 0; l < session->model->config.n_layers; l++)
+        for (int strip = 0; strip < STRIPS_MAX; strip++) {
+            int64_t sinks;
+            int64_t first;
+            if (!is_strip(session, l, strip))
+                continue;
+            kept(session, l, strip, n, &sinks, &first);
+            *layer = l;
+            if (!cache_holds(&session->cache, l, strip, 0, sinks < n ? sinks : n) ||
+                !cache_holds(&session->cache, l, strip, first, n))
+                return false;
+        }
+    return true;
+}

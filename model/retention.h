@@ -18,4 +18,8 @@ bool retention_holds(const struct session *session, int64_t n);
  * position of the segment that is not. */
 bool retention_sees(const struct session *session, int64_t at, int64_t *missing);
 
+/* Whether all is there that tokens from session->position on may see, whatever they see it as; if
+ * not, *layer is the first layer where it is not. */
+bool retention_suffices(const struct session *session, int *layer);
+
 #endif

@@ -265,8 +265,7 @@ static int forward_all(struct session *session, const int32_t *ids, int64_t n, f
     return 0;
 }
 
-/* Keeps the tokens where a switch may have to read them again. */
-static int remember(struct session *session, const int32_t *ids, int64_t n, struct error *err)
+int session_remember(struct session *session, const int32_t *ids, int64_t n, struct error *err)
 {
     bool needed = false;
     for (int i = 0; i < session->model->n_positions; i++)
@@ -308,7 +307,7 @@ int session_feed(struct session *session, const int32_t *ids, int64_t n, float *
     if (check_ids(session, ids, n, err) || check_bytes(session, start + n, err) ||
         activations_reserve(session, batch < SESSION_BATCH ? (int)batch : SESSION_BATCH, err) ||
         make_room(session, n < SESSION_BATCH ? (int)n : SESSION_BATCH, err) ||
-        remember(session, ids, n, err))
+        session_remember(session, ids, n, err))
         return -1;
     session->length = length;
     if ((again && read_again(session, err)) || forward_all(session, ids, n, logits, true, err)) {

@@ -80,6 +80,10 @@ int session_allows(const struct model *model, const struct context *context, str
 int session_feed(struct session *session, const int32_t *ids, int64_t n, float *logits,
                  struct error *err);
 
+/* Keeps the next n tokens where a switch of rotations may have to read them again; session_feed
+ * does so itself. */
+int session_remember(struct session *session, const int32_t *ids, int64_t n, struct error *err);
+
 /* Says that n more tokens are coming, in pieces: a rotation that switches with the length of the
  * text (LongRoPE) then does so before the first of them, not in their midst, which would read the
  * text again. */
