@@ -26,13 +26,35 @@ static const char *const end_names[] = {
     "<|repo_name|>",
     "<|file_sep|>",
     "<end_of_utterance>",
+    "<|end_of_turn|>",
+    "<|END_OF_TURN_TOKEN|>",
+    "<|EOT|>",
     "<\xEF\xBD\x9C\x65nd\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>", /* DeepSeek; \x65 is e */
 };
 static const char *const begin_names[] = {
-    "<|im_start|>",      "<|start_header_id|>", "<|end_header_id|>",
-    "<|begin_of_text|>", "<start_of_turn>",     "<|system|>",
-    "<|user|>",          "<|assistant|>",       "[INST]",
+    "<s>",
+    "<bos>",
+    "<|im_start|>",
+    "<|start_header_id|>",
+    "<|end_header_id|>",
+    "<|begin_of_text|>",
+    "<start_of_turn>",
+    "<|system|>",
+    "<|user|>",
+    "<|assistant|>",
+    "[INST]",
     "[/INST]",
+    "<|im_sep|>",
+    "[SYSTEM_PROMPT]",
+    "[/SYSTEM_PROMPT]",
+    "<|start_of_role|>",
+    "<|end_of_role|>",
+    "<|START_OF_TURN_TOKEN|>",
+    "<|SYSTEM_TOKEN|>",
+    "<|USER_TOKEN|>",
+    "<|CHATBOT_TOKEN|>",
+    "<\xEF\xBD\x9CUser\xEF\xBD\x9C>", /* DeepSeek; \x41 is A */
+    "<\xEF\xBD\x9C\x41ssistant\xEF\xBD\x9C>",
 };
 
 struct tokenizer *tokenizer_alloc(enum tokenizer_model model, struct error *err)

@@ -16,13 +16,11 @@
 #define FOLDER "tests/data/templates/"
 enum { MOST_TURNS = 8, BYTES = 256 };
 
-/* Names of control tokens, of all families, besides "<s>" and "</s>". */
+/* Names of control tokens, of all families; files have some of them as user-defined ones. */
 static const char *const names[] = {"<s>",
                                     "</s>",
                                     "[INST]",
                                     "[/INST]",
-                                    "<<SYS>>",
-                                    "<</SYS>>",
                                     "<|im_start|>",
                                     "<|im_end|>",
                                     "<|im_sep|>",
@@ -78,7 +76,7 @@ static void open_all(struct toy *toy)
     struct gguf_image image;
     size_t n = toy_add_bytes(tokens);
     for (size_t i = 0; i < N_NAMES; i++)
-        tokens[n++] = (struct toy_token){names[i], CONTROL, 0};
+        tokens[n++] = (struct toy_token){names[i], i % 3 > 0 ? CONTROL : USER_DEFINED, 0};
     toy_image(&image, "gpt2", tokens, n);
     gguf_image_text(&image, "tokenizer.ggml.pre", "qwen2");
     gguf_image_texts(&image, "tokenizer.ggml.merges", NULL, 0);
@@ -200,7 +198,8 @@ static void check_template(const char *path, const struct toy *toy, const cJSON 
                                        spelled, place);
         if (strncmp(name, "three", 5) == 0)
             n_control[system] = count;
-        ck_assert_msg(!spelled || count == n_control[system], "%s: control tokens", place);
+        ck_assert_msg(!spelled || count == n_control[system], "%s: control tokens %zu %zu", place,
+                      count, n_control[system]);
     }
     chat_template_free(&template);
     cJSON_Delete(json);
