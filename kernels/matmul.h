@@ -31,7 +31,7 @@ struct workspace {
     int max_tokens;
     int max_cols;
     int n_threads;
-    void *activations; /* int8_t (max_tokens, max_cols), or tiles of bf16 */
+    void *activations; /* int8_t or float (see product.h), or tiles of bf16 */
     float *scale;      /* of integers, (max_tokens, max_cols / 16) */
     int32_t *sum;      /* the same */
     uint8_t *thread;   /* (n_threads, thread_bytes) */
