@@ -5,7 +5,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/file.h"
 #include "commands/array.h"
 #include "commands/commands.h"
 #include "commands/engine.h"
@@ -287,6 +286,9 @@ static int slash_command(struct chat *chat, const char *line)
 
 static int converse(struct chat *chat, struct error *err)
 {
+    if (!chat->template.family)
+        output_note(&chat->output, "%s has no chat template: it continues your lines as plain text",
+                    chat->engine.checkpoint.path);
     if (begin(chat, err))
         return -1;
     char *line = NULL;
@@ -350,41 +352,6 @@ static int open_sampling(struct chat *chat, struct error *err)
                : 0;
 }
 
-/* A family's name, or else a file with a template. */
-static int choose_template(struct chat *chat, const char *choice, time_t now, struct error *err)
-{
-    if (chat_named(&chat->template, choice, now, err) == 0)
-        return 0;
-    chat->engine.misused = access(choice, F_OK) != 0;
-    if (chat->engine.misused)
-        return error_prefix(err, "--template %s", choice);
-    struct file file;
-    if (file_open(&file, choice, err))
-        return -1;
-    struct text text = {(const char *)file.data, file.size};
-    int result = chat_recognise(&chat->template, text, now, err);
-    file_close(&file);
-    return result ? error_prefix(err, "%s", choice) : 0;
-}
-
-static int open_template(struct chat *chat, struct error *err)
-{
-    struct text template = {0};
-    time_t now = time(NULL);
-    if (chat->options->template)
-        return choose_template(chat, chat->options->template, now, err);
-    if (metadata_text(&chat->engine.checkpoint.metadata, "tokenizer.chat_template", OPTIONAL,
-                      &template, err))
-        return -1;
-    if (template.length > 0)
-        return chat_recognise(&chat->template, template, now, err)
-                   ? error_prefix(err, "%s", chat->engine.checkpoint.path)
-                   : 0;
-    output_note(&chat->output, "%s has no chat template: it continues your lines as plain text",
-                chat->engine.checkpoint.path);
-    return 0;
-}
-
 int command_chat(const struct options *options, struct error *err)
 {
     struct chat chat = {.options = options, .err = err, .terminal = isatty(STDIN_FILENO) == 1};
@@ -394,7 +361,8 @@ int command_chat(const struct options *options, struct error *err)
                                     .options = options,
                                     .output = &chat.output};
     interrupt_watch();
-    int result = engine_open(&chat.engine, options, err) || open_template(&chat, err) ||
+    int result = engine_open(&chat.engine, options, err) ||
+                         engine_open_template(&chat.engine, options, &chat.template, err) ||
                          engine_open_session(&chat.engine, options, &chat.session, err) ||
                          open_sampling(&chat, err)
                      ? -1

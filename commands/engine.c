@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "commands/commands.h"
@@ -227,4 +228,39 @@ int engine_read_text(const struct options *options, char **text, size_t *length,
         return 0;
     free(*text);
     return -1;
+}
+
+/* A family's name, or else a file with a template. */
+static int choose_template(struct engine *engine, const char *choice, time_t now,
+                           struct chat_template *template, struct error *err)
+{
+    if (chat_named(template, choice, now, err) == 0)
+        return 0;
+    engine->misused = access(choice, F_OK) != 0;
+    if (engine->misused)
+        return error_prefix(err, "--template %s", choice);
+    struct file file;
+    if (file_open(&file, choice, err))
+        return -1;
+    struct text text = {(const char *)file.data, file.size};
+    int result = chat_recognise(template, text, now, err);
+    file_close(&file);
+    return result ? error_prefix(err, "%s", choice) : 0;
+}
+
+int engine_open_template(struct engine *engine, const struct options *options,
+                         struct chat_template *template, struct error *err)
+{
+    struct text text = {0};
+    time_t now = time(NULL);
+    if (options->template)
+        return choose_template(engine, options->template, now, template, err);
+    if (metadata_text(&engine->checkpoint.metadata, "tokenizer.chat_template", OPTIONAL, &text,
+                      err))
+        return -1;
+    if (text.length == 0)
+        return 0;
+    return chat_recognise(template, text, now, err)
+               ? error_prefix(err, "%s", engine->checkpoint.path)
+               : 0;
 }

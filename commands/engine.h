@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "commands/options.h"
 #include "longhand.h"
+#include "tokenizer/chat.h"
 
 struct engine {
     struct checkpoint checkpoint;
@@ -29,6 +30,11 @@ void engine_close(struct engine *engine); /* accepts a zeroed or half-open struc
 /* A session as the options want it; the model must be open. */
 int engine_open_session(const struct engine *engine, const struct options *options,
                         struct session *session, struct error *err);
+
+/* The form of a conversation: that of --template, a family's name or a file, or the checkpoint's
+ * own; *template, zeroed before, stays so where there is none. */
+int engine_open_template(struct engine *engine, const struct options *options,
+                         struct chat_template *template, struct error *err);
 
 /* What a command returns: `result`, or EXIT_USAGE where the engine found misuse. */
 int engine_exit_code(const struct engine *engine, int result);
