@@ -99,10 +99,11 @@ static void sleep_at(struct bell *bell, unsigned rings)
 #endif
 }
 
-/* After something that a sleeper waits for has been stored, in sequential consistency: either the
- * sleeper, which says so before it looks, still sees it, or the sleeper is seen here. */
+/* After something that a sleeper waits for has been stored: either the sleeper, which says so
+ * before it looks, still sees it, or the sleeper is seen here, whichever fence comes first. */
 static void ring(struct bell *bell)
 {
+    atomic_thread_fence(memory_order_seq_cst);
     if (!atomic_load(&bell->awaited) || !atomic_exchange(&bell->awaited, false))
         return;
     atomic_fetch_add(&bell->rings, 1);
@@ -146,6 +147,7 @@ static void wait_for(struct bell *bell, bool (*ready)(struct team *), struct tea
     while (!ready(team)) {
         unsigned rings = atomic_load(&bell->rings);
         atomic_store(&bell->awaited, true);
+        atomic_thread_fence(memory_order_seq_cst);
         if (!ready(team))
             sleep_at(bell, rings);
     }
