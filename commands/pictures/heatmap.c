@@ -5,6 +5,8 @@
 
 #include <math.h>
 
+#include "commands/pictures/svg.h"
+
 enum { N_SHADES = 11 };
 
 /* For 0 to 100 %: numbers of the terminal's 256 colours, and the same for SVG. */
@@ -68,24 +70,6 @@ void heatmap_write_text(const struct heatmap *map, bool colour, FILE *out)
 
 enum { CELL_WIDTH = 64, CELL_HEIGHT = 34, LEFT = 90, TOP = 44, BOTTOM = 56, RIGHT = 24 };
 
-static void put_escaped(FILE *out, const char *text)
-{
-    for (; *text; text++)
-        switch (*text) {
-        case '<':
-            fputs("&lt;", out);
-            break;
-        case '>':
-            fputs("&gt;", out);
-            break;
-        case '&':
-            fputs("&amp;", out);
-            break;
-        default:
-            fputc(*text, out);
-        }
-}
-
 static void put_svg_cells(const struct heatmap *map, FILE *out)
 {
     for (int r = 0; r < map->n_rows; r++)
@@ -117,12 +101,12 @@ static void put_svg_labels(const struct heatmap *map, FILE *out)
         fprintf(out, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">%.4g</text>\n", LEFT - 8,
                 TOP + r * CELL_HEIGHT + CELL_HEIGHT / 2 + 5, map->rows[r]);
     fprintf(out, "<text x=\"%d\" y=\"%d\">", LEFT + width / 2, bottom + 42);
-    put_escaped(out, map->column_label);
+    svg_put_text(out, map->column_label);
     fprintf(out, "</text>\n<text transform=\"translate(24 %d) rotate(-90)\">",
             TOP + map->n_rows * CELL_HEIGHT / 2);
-    put_escaped(out, map->row_label);
+    svg_put_text(out, map->row_label);
     fprintf(out, "</text>\n<text x=\"%d\" y=\"20\" text-anchor=\"start\">", LEFT);
-    put_escaped(out, map->title);
+    svg_put_text(out, map->title);
     fputs("</text>\n", out);
     if (map->boundary <= 0 || map->boundary >= map->n_columns)
         return;
@@ -131,7 +115,7 @@ static void put_svg_labels(const struct heatmap *map, FILE *out)
             "<path d=\"M%d %d V%d\" stroke=\"#000000\" stroke-width=\"2\" "
             "stroke-dasharray=\"6 3\"/>\n<text x=\"%d\" y=\"%d\" text-anchor=\"start\">",
             x, TOP - 8, bottom, x + 4, TOP - 6);
-    put_escaped(out, map->boundary_label);
+    svg_put_text(out, map->boundary_label);
     fputs("</text>\n", out);
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "commands/pictures/plot.h"
+#include "commands/pictures/svg.h"
 
 enum { WIDTH = 800, HEIGHT = 500, LEFT = 76, RIGHT = 24, TOP = 20, BOTTOM = 68, LEGEND_LINE = 20 };
 
@@ -27,24 +28,6 @@ static double place_x(const struct frame *frame, double x)
 static double place_y(const struct frame *frame, double y)
 {
     return frame->bottom - plot_share(&frame->y, y) * (frame->bottom - TOP);
-}
-
-static void put_escaped(FILE *out, const char *text)
-{
-    for (; *text; text++)
-        switch (*text) {
-        case '<':
-            fputs("&lt;", out);
-            break;
-        case '>':
-            fputs("&gt;", out);
-            break;
-        case '&':
-            fputs("&amp;", out);
-            break;
-        default:
-            fputc(*text, out);
-        }
 }
 
 static void put_axes(const struct plot *plot, const struct frame *frame, FILE *out)
@@ -144,7 +127,7 @@ static void put_legend(const struct plot *plot, const struct frame *frame, FILE 
             colour, colour, dashes[s / N_COLOURS % N_DASHES], x, y);
         put_shape(out, s, x + 15, y);
         fprintf(out, "</g>\n<text x=\"%.1f\" y=\"%.1f\">", x + 38, y + 5);
-        put_escaped(out, plot->series[s].name);
+        svg_put_text(out, plot->series[s].name);
         fputs("</text>\n", out);
     }
 }
