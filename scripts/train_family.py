@@ -6,7 +6,7 @@
 
 The first line trains every member on to this step, a slice of steps each in turn, so that an interrupted run leaves all
 of them equally far; the same line again goes on. The second branches a decay off from every member where it stands
-(FAMILY_DIR/NAME-decay, see scripts/train.py), and writes MODELS_DIR/NAME.gguf. Shape and schedule are options of
+(FAMILY_DIR/NAME-decay, see scripts/train.py), and writes MODELS_DIR/NAME.gguf with its loss, NAME.csv. Shape and schedule are options of
 scripts/train.py, and the defaults are the family's.
 """
 
@@ -29,10 +29,15 @@ MEMBERS = {
 }
 
 
-def take_turns(runs, step, slice_steps, valid_windows):
-    while unfinished := [run for run in runs if run.step < step]:
+def take_turns(runs, end, slice_steps, valid_windows):
+    """Trains every run until its step end(run)."""
+    while unfinished := [run for run in runs if run.step < end(run)]:
         run = min(unfinished, key=lambda run: run.step)  # the first of those that are furthest behind
-        run.train_until(min(step, run.step + slice_steps), slice_steps, valid_windows)
+        run.train_until(min(end(run), run.step + slice_steps), slice_steps, valid_windows)
+
+
+def decay_end(run):
+    return run.schedule.decay_from + run.schedule.decay_steps
 
 
 def main():
@@ -64,11 +69,11 @@ def main():
     corpus = train.Corpus(options.corpus_dir, configs[names[0]].seq_len, device)
     if options.steps:
         runs = [train.Run(options.family_dir / name, corpus, configs[name], schedule, device) for name in names]
-        take_turns(runs, options.steps, options.slice, options.valid_windows)
+        take_turns(runs, lambda run: options.steps, options.slice, options.valid_windows)
         return
     folders = [(options.family_dir / name, options.family_dir / f"{name}-decay") for name in names]
     runs = [train.decayed(folder, new_folder, corpus, options.decay, device) for folder, new_folder in folders]
-    take_turns(runs, max(run.schedule.decay_from for run in runs) + options.decay, options.slice, options.valid_windows)
+    take_turns(runs, decay_end, options.slice, options.valid_windows)
     if options.export:
         options.export.mkdir(parents=True, exist_ok=True)
         for name, (_, folder) in zip(names, folders):
