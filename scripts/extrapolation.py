@@ -20,7 +20,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 import corpus
-from plot import BLUE, FAINT, GREEN, INK, ORANGE, PINK, RED, SKY, STYLE, UNTRAINED, YELLOW, save
+from plot import BLUE, GREEN, INK, ORANGE, PINK, RED, SKY, STYLE, UNTRAINED, YELLOW, draw_shares, save
 from report import DATA, ROOT, digits, longhand, machine, put, table, write_csv
 
 TRAINED = 256
@@ -327,16 +327,8 @@ def draw_passkey(sweep, folder):
             if (cell["model"], cell["extension"]) == (name, extension):
                 place = DEPTHS.index(cell["depth"]), SLIDING_LENGTHS.index(cell["length"])
                 shares[place] = cell["right"] / cell["keys"]
-        axes.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1, edgecolor=FAINT, linewidth=0.6)
-        for (row, column), share in np.ndenumerate(shares):
-            if share == share:
-                colour = "white" if share > 0.6 else INK
-                axes.text(column + 0.5, row + 0.5, f"{100 * share:.0f}", ha="center", va="center", fontsize=7, color=colour)
-        axes.set_xticks(np.arange(len(SLIDING_LENGTHS)) + 0.5, [str(length) for length in SLIDING_LENGTHS], fontsize=7)
-        axes.set_yticks(np.arange(len(DEPTHS)) + 0.5, [f"{depth} %" for depth in DEPTHS], fontsize=7)
-        axes.set_ylim(len(DEPTHS), 0)
+        draw_shares(axes, shares, SLIDING_LENGTHS, [f"{depth} %" for depth in DEPTHS])
         axes.axvline(1, color=RED, linewidth=1.2)
-        axes.grid(False)
         axes.set_title(SCHEMES[name][0] + ("" if extension == "none" else f", {extension}"), fontsize=8)
     for axes in grid[:, 0]:
         axes.set_ylabel("depth of the key")

@@ -92,6 +92,20 @@ def save(figure, folder, name):
     print(path)
 
 
+def draw_shares(axes, shares, columns, rows):
+    """A map of shares (rows, columns), from 0 to 1 or NaN, with their names; numbers are percent."""
+    axes.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1, edgecolor=FAINT, linewidth=0.6)
+    for (row, column), share in np.ndenumerate(shares):
+        if not np.isnan(share):
+            colour = "white" if share > 0.6 else INK
+            place = {"ha": "center", "va": "center"}
+            axes.text(column + 0.5, row + 0.5, f"{100 * share:.0f}", fontsize=7, color=colour, **place)
+    axes.set_xticks(np.arange(len(columns)) + 0.5, columns, fontsize=7)
+    axes.set_yticks(np.arange(len(rows)) + 0.5, rows, fontsize=7)
+    axes.set_ylim(len(rows), 0)
+    axes.grid(False)
+
+
 def mark_untrained(axes, trained):
     """Shades the distances that the model never met in training."""
     axes.axvspan(trained, axes.get_xlim()[1], **UNTRAINED)
