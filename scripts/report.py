@@ -1,4 +1,4 @@
-"""What the scripts share that measure with the program and keep the results in docs/: running it, tables and numbers in
+"""What scripts share that measure with the program and keep the results in docs/: running it, tables and numbers in
 Markdown, pages with parts that a script writes, the machine in words."""
 
 import csv
@@ -6,7 +6,10 @@ import json
 import os
 import re
 import subprocess
+import tempfile
 from pathlib import Path
+
+import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = ROOT / "longhand"
@@ -22,6 +25,23 @@ def longhand(*arguments):
     if run.returncode not in (0, 1) or run.returncode == 1 and not found:
         raise SystemExit(run.returncode)  # the program has said why
     return found
+
+
+def longhand_logits(model, ids, program=ROOT / "build" / "logits"):
+    """(ids, vocabulary) in float32, of the program that `make build/logits` builds."""
+    with tempfile.TemporaryDirectory() as folder:
+        ids_path, logits_path = Path(folder, "ids"), Path(folder, "logits")
+        np.array(ids, dtype="<i4").tofile(ids_path)
+        subprocess.run([program, model, ids_path, logits_path], check=True)
+        return np.fromfile(logits_path, dtype="<f4").reshape(len(ids), -1)
+
+
+def write_expected(path, ids, logits):
+    """ids (n) and logits (n, vocabulary), as tests/model/fixture.c reads them."""
+    with open(path, "wb") as file:
+        np.array(logits.shape, dtype="<i4").tofile(file)
+        ids.astype("<i4").tofile(file)
+        logits.astype("<f4").tofile(file)
 
 
 def write_csv(path, rows):
