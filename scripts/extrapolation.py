@@ -47,7 +47,7 @@ EXTENSIONS = {  # of the rotary model: what it is told, how it is drawn, the lon
     "linear": (["--rope-scaling", "linear", "--rope-factor", LONGER], RED, "-", LENGTHS[-1]),
     "NTK": (["--rope-scaling", "ntk", "--rope-factor", LONGER], ORANGE, "-", LENGTHS[-1]),
     # Turns every key anew for every token: the time grows with the square of the length.
-    "dynamic NTK": (["--rope-scaling", "dynamic", "--rope-factor", LONGER], ORANGE, "--", 4096),
+    "dynamic NTK": (["--rope-scaling", "dynamic"], ORANGE, "--", 4096),
     "YaRN": (["--rope-scaling", "yarn", "--rope-factor", LONGER], GREEN, "-", LENGTHS[-1]),
     "self-extend": (["--context", "self-extend,group=32,window=64"], PINK, "-", LENGTHS[-1]),
     "LM-Infinite": (["--context", "lm-infinite"], SKY, "-", LENGTHS[-1]),
