@@ -174,17 +174,19 @@ MODEL_STEPS ?= 2000
 MODEL_DECAY ?= 400
 $(CORPUS)/train.npz:
 	$(PYTHON) scripts/corpus.py $(NOVELS)/train $(NOVELS)/valid $(@D)
+TRAIN_FAMILY = $(PYTHON) scripts/train_family.py $(CORPUS) $(TRAINING)
+TRAIN = $(PYTHON) scripts/train.py
 family: $(CORPUS)/train.npz ## train the models that compare position schemes, into models/family
-	$(PYTHON) scripts/train_family.py $(CORPUS) $(TRAINING) --steps $(FAMILY_STEPS)
-	$(PYTHON) scripts/train_family.py $(CORPUS) $(TRAINING) --decay $(FAMILY_DECAY) --export models/family
+	$(TRAIN_FAMILY) --steps $(FAMILY_STEPS)
+	$(TRAIN_FAMILY) --decay $(FAMILY_DECAY) --export models/family
 model: $(CORPUS)/train.npz ## train the default model, into models
-	$(PYTHON) scripts/train.py train $(CORPUS) $(TRAINING)/longhand --position alibi --steps $(MODEL_STEPS)
-	$(PYTHON) scripts/train.py decay $(CORPUS) $(TRAINING)/longhand $(TRAINING)/longhand-decay \
+	$(TRAIN) train $(CORPUS) $(TRAINING)/longhand --position alibi --steps $(MODEL_STEPS)
+	$(TRAIN) decay $(CORPUS) $(TRAINING)/longhand $(TRAINING)/longhand-decay \
 	    --steps $(MODEL_DECAY)
-	$(PYTHON) scripts/train.py export $(TRAINING)/longhand-decay models/longhand.gguf
+	$(TRAIN) export $(TRAINING)/longhand-decay models/longhand.gguf
 card: all ## write what the models' files and losses say into models/README.md
 	$(PYTHON) scripts/model_card.py
-check-training: $(BUILD)/logits ## train tiny models: the loss falls, the exports give PyTorch's logits
+check-training: $(BUILD)/logits ## train tiny models; exported they give PyTorch's logits
 	$(PYTHON) scripts/check_training.py
 
 extrapolation: all ## measure the family beyond its training length, for docs/extrapolation.md

@@ -2,7 +2,7 @@
 """Trains a tiny model under every position scheme, exports it, holds longhand against PyTorch, prints a Markdown table.
 
     make build/logits && scripts/check_training.py [SCHEME ...]      all of POSITIONS, or only some; about a minute
-    scripts/check_training.py --fixture tests/data/positions         writes one of them with its logits, for `make check`
+    scripts/check_training.py --fixture tests/data/positions         writes one with its logits, for `make check`
 
 For each scheme, scripts/train.py trains on a text whose every character follows from the one before it and the third
 before it, and exports the model. The columns; differences are the largest, as shares of the largest number:

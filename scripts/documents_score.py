@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Asks models about documents that scripts/documents.py makes up, once, 4 and 16 times as long as they were trained for:
-tables, pictures and data of docs/documents.md.
+"""Asks models about documents that scripts/documents.py makes up, once, 4 and 16 times as long as they were trained
+for: tables, pictures and data of docs/documents.md.
 
     scripts/documents_score.py [--model MODEL.gguf ...] [--n N] [--work FOLDER] [--docs FOLDER]
 
@@ -218,17 +218,23 @@ def rouge_table(results):
     return table(["model", "", "length", "ROUGE-1", "ROUGE-2", "ROUGE-L"], rows, left=3)
 
 
+def milliseconds(some, part):
+    """A token, of the prompts or of what is new."""
+    return 1000 * sum(answer[f"{part}_seconds"] for answer in some) / max(1, sum(a[f"{part}_tokens"] for a in some))
+
+
+def megabytes(some):
+    return np.mean([answer["memory_bytes"] for answer in some]) / 1e6
+
+
 def cost_table(results):
     rows = []
     for name, found in results.items():
         for what in ("report", "chunks"):
             for factor in FACTORS:
                 some = found[what, factor]
-                total = {key: sum(answer[key] for answer in some) for key in some[0] if key.startswith(("prompt", "new"))}
-                read = 1000 * total["prompt_seconds"] / max(1, total["prompt_tokens"])
-                written = 1000 * total["new_seconds"] / max(1, total["new_tokens"])
-                memory = np.mean([answer["memory_bytes"] for answer in some]) / 1e6
-                rows.append([name, TITLES[what], f"{factor} x", digits(read), digits(written), digits(memory)])
+                costs = milliseconds(some, "prompt"), milliseconds(some, "new"), megabytes(some)
+                rows.append([name, TITLES[what], f"{factor} x", *map(digits, costs)])
     head = ["model", "", "length", "ms a token read", "ms a token written", "MB beyond the weights"]
     return table(head, rows, left=3)
 
@@ -242,7 +248,7 @@ def by_depth(some):
 
 
 def keep(results, folder):
-    rows = [{"model": name, "what": what, "length": factor, "depth": f"{part / DEPTHS:.1f}", "asked": asked, "right": right}
+    rows = [{"model": name, "what": what, "length": factor, "depth": part / DEPTHS, "asked": asked, "right": right}
             for name, found in results.items() for (what, factor), some in found.items()
             for part, (right, asked) in enumerate(by_depth(some))]
     write_csv(folder / "facts.csv", rows)
@@ -273,11 +279,10 @@ def draw_cost(results, folder):
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2))
     for (name, found), colour in zip(results.items(), (BLUE, ORANGE, GREEN)):
         for what, line in ("report", "-"), ("chunks", "--"):
-            read = [sum(answer["prompt_seconds"] for answer in found[what, factor]) * 1000
-                    / sum(answer["prompt_tokens"] for answer in found[what, factor]) for factor in FACTORS]
-            memory = [np.mean([answer["memory_bytes"] for answer in found[what, factor]]) / 1e6 for factor in FACTORS]
-            left.plot(FACTORS, read, color=colour, linestyle=line, marker="o", markersize=3, label=f"{name}, {TITLES[what]}")
-            right.plot(FACTORS, memory, color=colour, linestyle=line, marker="o", markersize=3)
+            drawn = {"color": colour, "linestyle": line, "marker": "o", "markersize": 3}
+            some = [found[what, factor] for factor in FACTORS]
+            left.plot(FACTORS, [milliseconds(x, "prompt") for x in some], label=f"{name}, {TITLES[what]}", **drawn)
+            right.plot(FACTORS, [megabytes(x) for x in some], **drawn)
     for axes, label in (left, "ms a token read"), (right, "MB beyond the weights"):
         axes.set_xscale("log", base=2)
         axes.set_xticks(FACTORS, [f"{factor} x" for factor in FACTORS])

@@ -230,6 +230,9 @@ def passkey_table(sweep):
 # --- Pictures ---------------------------------------------------------------------------------------------------------
 
 
+DOTS = {"marker": "o", "markersize": 3, "clip_on": False}
+
+
 def by_length(axes, lengths):
     """Both axes logarithmic, with the lengths as they are spoken of."""
     axes.set_xscale("log")
@@ -256,10 +259,10 @@ def draw_schemes(sweep, folder):
         points = [(length, sweep.ratio(name, length)) for length in LENGTHS if sweep.ratio(name, length)]
         if points:
             x, y = zip(*points)
-            here.plot(x, y, color=colour, linestyle=line, label=title, marker="o", markersize=3, clip_on=False)
+            here.plot(x, y, color=colour, linestyle=line, label=title, **DOTS)
         if name in PAPER:
             y = np.array(PAPER[name]) / PAPER[name][0]
-            paper.plot(PAPER_LENGTHS[: len(y)], y, color=colour, linestyle=line, marker="o", markersize=3, clip_on=False)
+            paper.plot(PAPER_LENGTHS[: len(y)], y, color=colour, linestyle=line, **DOTS)
     by_length(here, LENGTHS)
     by_length(paper, [512 * 2**i for i in range(6)])
     by_factors(here, (1, 20))
@@ -301,7 +304,7 @@ def draw_extensions(sweep, folder):
         points = [(length, sweep.at("rope", length, extension)) for length in LENGTHS]
         points = [(length, found) for length, found in points if found]
         if points:
-            left.plot(*zip(*points), color=colour, linestyle=line, label=extension, marker="o", markersize=3, clip_on=False)
+            left.plot(*zip(*points), color=colour, linestyle=line, label=extension, **DOTS)
         x, loss = sweep.curve("rope", extension)
         if len(x):
             right.plot(x, np.exp(loss), color=colour, linestyle=line)

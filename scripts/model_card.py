@@ -44,7 +44,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=Path, default=ROOT / "models", help="%(default)s unless told")
     options = parser.parse_args()
-    head = ["model", "positions", "file", "steps, and of decay", "tokens", "minutes", "loss", "of novels", "answers right"]
+    head = ["model", "positions", "file", "steps, and of decay", "tokens", "minutes", "loss", "of novels", "answers"]
     for name, folder in (("models", options.models), ("family", options.models / "family")):
         models = sorted(folder.glob("*.gguf"))
         put(options.models / "README.md", name, table(head, map(card, models), left=2))

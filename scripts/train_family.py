@@ -6,8 +6,8 @@
 
 The first line trains every member on to this step, a slice of steps each in turn, so that an interrupted run leaves all
 of them equally far; the same line again goes on. The second branches a decay off from every member where it stands
-(FAMILY_DIR/NAME-decay, see scripts/train.py), and writes MODELS_DIR/NAME.gguf with its loss, NAME.csv. Shape and schedule are options of
-scripts/train.py, and the defaults are the family's.
+(FAMILY_DIR/NAME-decay, see scripts/train.py), and writes MODELS_DIR/NAME.gguf with its loss, NAME.csv. Shape and
+schedule are options of scripts/train.py, and the defaults are the family's.
 """
 
 import argparse
