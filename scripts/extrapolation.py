@@ -55,7 +55,7 @@ EXTENSIONS = {  # of the rotary model: what it is told, how it is drawn, the lon
     "sinks + window": (["--context", "sinks=4"], BLUE, "-", LENGTHS[-1]),
     "window": (["--context", f"window={TRAINED}"], BLUE, "--", LENGTHS[-1]),
 }
-MAPS = [("sinusoidal", "none"), ("rope", "none"), ("t5", "none"), ("alibi", "none"),
+MAPS = [("rope", "none"), ("t5", "none"), ("alibi", "none"), ("longhand", "none"),
         ("rope", "YaRN"), ("rope", "self-extend"), ("rope", "ReRoPE"), ("rope", "sinks + window")]
 
 # Press et al. 2021 (arXiv:2108.12409), tables 2 to 4: WikiText-103, trained on 512 tokens, chunked.
@@ -79,9 +79,13 @@ class Sweep:
         self.models = {name: models / f"{name}.gguf" for name in SCHEMES if (models / f"{name}.gguf").exists()}
         if missing := [name for name in SCHEMES if name not in self.models]:
             print(f"not there, and left out: {', '.join(missing)}")
+        self.asked = dict(self.models)  # for keys
+        if (default := models.parent / "longhand.gguf").exists():
+            self.asked["longhand"] = default
         if not self.models:
             raise SystemExit(f"{models}: no models")
-        self.perplexity, self.positions, self.passkey, self.seconds = [], [], [], 0.0
+        self.perplexity, self.positions, self.passkey = [], [], []
+        self.seconds, self.curve_seconds = 0.0, 0.0  # of all, and of one curve by position
         self.texts = self.prepare_texts()
 
     def prepare_texts(self):
@@ -97,17 +101,20 @@ class Sweep:
         return texts
 
     def measure(self, name, extension, mode, lengths, texts):
-        if not (lengths := [length for length in lengths if length <= min(self.tokens, EXTENSIONS[extension][3])]):
+        longest = min(self.tokens, TRAINED if name == "learned" else EXTENSIONS[extension][3])
+        if not (lengths := [length for length in lengths if length <= longest]):
             return
         command = ["perplexity", "-m", self.models[name], *EXTENSIONS[extension][0], "--mode", mode, "-n", self.tokens]
         command += ["--lengths", ",".join(map(str, lengths)), "--json", "--csv", self.work / "perplexity.csv"]
         for result in longhand(*command, *(word for text in texts for word in ("-f", text))):
-            if "error" in result:  # a learned table ends
+            if "error" in result:  # the program has said it, and goes on
                 continue
             row = {"model": name, "extension": extension}
             values = {key: result[key] for key in ("tokens", "loss", "perplexity")}
             if result["whole"]:
                 self.seconds += result["seconds"]
+                if (name, mode) == ("alibi", "positions"):
+                    self.curve_seconds = result["seconds"] / len(texts)
                 low_high = {key: result[key] for key in ("perplexity_low", "perplexity_high", "bits_per_byte")}
                 kept = "sliding" if mode == "sliding" else "chunked"  # the mean over all positions is the chunked one
                 self.perplexity.append({**row, "mode": kept, "length": result["length"], **values, **low_high})
@@ -115,7 +122,7 @@ class Sweep:
                 self.positions.append({**row, "first": result["first"], "last": result["last"], **values})
 
     def measure_passkey(self, name, extension):
-        command = ["passkey", "-m", self.models[name], *EXTENSIONS[extension][0], "--json", "--keys", KEYS]
+        command = ["passkey", "-m", self.asked[name], *EXTENSIONS[extension][0], "--json", "--keys", KEYS]
         command += ["--lengths", ",".join(map(str, SLIDING_LENGTHS)), "--depths", ",".join(map(str, DEPTHS))]
         for cell in longhand(*command, "--csv", self.work / "passkey.csv"):
             self.seconds += cell["seconds"]
@@ -133,7 +140,7 @@ class Sweep:
             said = name if extension == "none" else f"{name}, {extension}"
             print(f"{number + 1} of {len(kinds)}: {said}  {time.monotonic() - begun:.0f} s", flush=True)
         for name, extension in MAPS:
-            if name in self.models:
+            if name in self.asked:
                 self.measure_passkey(name, extension)
 
     def keep(self, folder):
@@ -214,6 +221,11 @@ def claims(sweep):
     return table(["expected", "measured", "shows"], [[*said, "yes" if yes else "no"] for *said, yes in holds], left=3)
 
 
+def map_title(name, extension):
+    what = SCHEMES[name][0] if name in SCHEMES else f"{name}.gguf"
+    return what if extension == "none" else f"{what}, {extension}"
+
+
 def passkey_table(sweep):
     rows = []
     for name, extension in MAPS:
@@ -223,7 +235,7 @@ def passkey_table(sweep):
             at = [cell for cell in cells if cell["length"] == length]
             n = sum(cell["keys"] for cell in at)
             shares.append(f"{100 * sum(cell['right'] for cell in at) / n:.0f} %" if n else "-")
-        rows.append([SCHEMES[name][0] + ("" if extension == "none" else f", {extension}"), *shares])
+        rows.append([map_title(name, extension), *shares])
     return table(["model", *(f"{length:,}" for length in SLIDING_LENGTHS)], rows)
 
 
@@ -332,7 +344,7 @@ def draw_passkey(sweep, folder):
                 shares[place] = cell["right"] / cell["keys"]
         draw_shares(axes, shares, SLIDING_LENGTHS, [f"{depth} %" for depth in DEPTHS])
         axes.axvline(1, color=RED, linewidth=1.2)
-        axes.set_title(SCHEMES[name][0] + ("" if extension == "none" else f", {extension}"), fontsize=8)
+        axes.set_title(map_title(name, extension), fontsize=8)
     for axes in grid[:, 0]:
         axes.set_ylabel("depth of the key")
     for axes in grid[-1]:
@@ -363,7 +375,8 @@ def main():
         "extensions": extension_table(sweep, "chunked", LENGTHS),
         "extensions sliding": extension_table(sweep, "sliding", SLIDING_LENGTHS),
         "passkey": passkey_table(sweep),
-        "machine": f"{sweep.seconds / 60:.1f} minutes of measuring on {machine()}.",
+        "machine": f"{sweep.seconds / 60:.1f} minutes of measuring on {machine()}; ALiBi's curve by position, up to "
+        f"16,384 tokens of one novel, takes {sweep.curve_seconds:.1f} s of them.",
     }.items():
         put(page, name, text)
     print(claims(sweep))
