@@ -67,8 +67,20 @@ def turns_of(text):
 # --- Asking -----------------------------------------------------------------------------------------------------------
 
 
-def fact(depth, answer, right):
-    return {"depth": round(depth, 4), "answer": answer, "right": right}
+def fact(depth, answer, right, form=None):
+    return {"depth": round(depth, 4), "answer": answer, "right": right, "form": form}
+
+
+def form(answer):
+    """What kind of answer it is: a number, a place, a time, somebody..."""
+    first = re.match(r"\w+", answer)
+    if not first or first[0][0].isdigit():
+        return "number" if first else ""
+    return first[0] if first[0] in ("At", "In", "The", "You", "Your") else "name"
+
+
+def judge(depth, reply, answer):
+    return fact(depth, reply, reply.startswith(answer.rstrip(".")), form(reply) == form(answer))
 
 
 def ask_generate(model, document, work):
@@ -79,8 +91,7 @@ def ask_generate(model, document, work):
     prompt = work / "prompt.txt"
     prompt.write_text(document.prompt, encoding="utf-8")
     said = longhand("generate", "-m", model, "-f", prompt, "-n", 24, "--stop", "\n", "--temperature", 0, "--json")[0]
-    reply = said["text"].strip()
-    return {"facts": [fact(depth, reply, reply.startswith(answer.rstrip(".")))]}
+    return {"facts": [judge(depth, said["text"].strip(), answer)]}
 
 
 def ask_summarize(strategy):
@@ -117,7 +128,7 @@ def ask_chat(model, document, work):
     for question, answer in document.questions:
         told = max(range(len(users)), key=lambda i: sum(has(users[i], word) for word in re.findall(r"\w+", answer)[2:]))
         reply = replies[len(users) - 1 - users[::-1].index(question)]
-        facts.append(fact(told / len(users), reply, reply.startswith(answer.rstrip("."))))
+        facts.append(judge(told / len(users), reply.strip(), answer))
     return {"facts": facts}
 
 
@@ -197,14 +208,14 @@ def facts_of(some):
     return [fact for answer in some for fact in answer["facts"]]
 
 
-def recall(some):
-    facts = facts_of(some)
-    return f"{100 * np.mean([fact['right'] for fact in facts]):.0f} % of {len(facts)}" if facts else "-"
+def recall(some, key="right"):
+    facts = [fact[key] for fact in facts_of(some) if fact[key] is not None]
+    return f"{100 * np.mean(facts):.0f} % of {len(facts)}" if facts else "-"
 
 
-def recall_table(results):
-    rows = [[name, TITLES[what], *(recall(found[what, factor]) for factor in FACTORS)]
-            for name, found in results.items() for what in ASK]
+def recall_table(results, key="right"):
+    rows = [[name, TITLES[what], *(recall(found[what, factor], key) for factor in FACTORS)]
+            for name, found in results.items() for what in ASK if recall(found[what, 1], key) != "-"]
     return table(["model", "facts of", *(f"{factor} x" for factor in FACTORS)], rows, left=2)
 
 
@@ -297,7 +308,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     shipped = [ROOT / "models" / "longhand.gguf", ROOT / "models" / "family" / "rope.gguf"]
     parser.add_argument("--model", action="append", type=Path, help="default: longhand.gguf and family/rope.gguf")
-    parser.add_argument("--n", type=int, default=30, help="documents of a kind and a length, %(default)s unless told")
+    parser.add_argument("--n", type=int, default=20, help="documents of a kind and a length, %(default)s unless told")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "documents", help="%(default)s unless told")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="%(default)s unless told")
     options = parser.parse_args()
@@ -314,6 +325,7 @@ def main():
     draw_cost(results, folder)
     for name, text in {
         "recall": recall_table(results),
+        "form": recall_table(results, "form"),
         "rouge": rouge_table(results),
         "cost": cost_table(results),
         "machine": f"{options.n} documents of each kind and length, on {machine()}.",
