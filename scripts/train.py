@@ -477,11 +477,14 @@ def decayed(folder, new_folder, corpus, n_steps, device):
     return Run(new_folder, corpus, Config(**state["config"]), schedule, device, beginning=state)
 
 
+def seq_len_of(folder):
+    """Of the run in it."""
+    return torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)["config"]["seq_len"]
+
+
 def decay(options):
     device = prepare(options)
-    path = options.run_dir / "checkpoint.pt"
-    seq_len = torch.load(path, map_location="cpu", weights_only=True)["config"]["seq_len"]
-    corpus = Corpus(options.corpus_dir, seq_len, device)
+    corpus = Corpus(options.corpus_dir, seq_len_of(options.run_dir), device)
     run = decayed(options.run_dir, options.new_run_dir, corpus, options.steps, device)
     run.train_until(run.schedule.decay_from + run.schedule.decay_steps, options.eval_every, options.valid_windows)
 
