@@ -13,7 +13,8 @@ off: from the checkpoint of RUN_DIR it trains so many more steps, on the data th
 rate that falls to zero. That makes a model worth exporting, and leaves RUN_DIR as it is (Hu et al. 2024, Haegele et al.
 2024).
 
-Both write checkpoint.pt and loss.csv as they go, and can be stopped at any time. Models of the same seed that differ
+Both write checkpoint.pt and loss.csv as they go, and can be stopped at any time. `export` writes OUT.csv, too: the loss
+over the whole training, as loss.csv has it. Models of the same seed that differ
 only in their position scheme begin with the same weights and see the same windows.
 
 Every window is <|endoftext|> and then text from the start of a paragraph or of a made-up document on: a prompt is fed
@@ -476,11 +477,14 @@ def decayed(folder, new_folder, corpus, n_steps, device):
     return Run(new_folder, corpus, Config(**state["config"]), schedule, device, beginning=state)
 
 
+def seq_len_of(folder):
+    """Of the run in it."""
+    return torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)["config"]["seq_len"]
+
+
 def decay(options):
     device = prepare(options)
-    path = options.run_dir / "checkpoint.pt"
-    seq_len = torch.load(path, map_location="cpu", weights_only=True)["config"]["seq_len"]
-    corpus = Corpus(options.corpus_dir, seq_len, device)
+    corpus = Corpus(options.corpus_dir, seq_len_of(options.run_dir), device)
     run = decayed(options.run_dir, options.new_run_dir, corpus, options.steps, device)
     run.train_until(run.schedule.decay_from + run.schedule.decay_steps, options.eval_every, options.valid_windows)
 
@@ -546,6 +550,7 @@ def export(options):
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+    write_csv(options.out.with_suffix(".csv"), checkpoint["rows"])
     print(f"{options.out}: {options.out.stat().st_size / 1e6:.2f} MB, from step {checkpoint['step']}")
 
 
