@@ -2,6 +2,7 @@
 """Trains models that are equal in everything but their position scheme, taking turns, and exports them.
 
     scripts/train_family.py CORPUS_DIR FAMILY_DIR --steps 5000 [--slice 100] [--members rope,alibi]
+        [--begin-with MODELS_DIR]       on from models that were exported, where no checkpoint is
     scripts/train_family.py CORPUS_DIR FAMILY_DIR --decay 400 --export MODELS_DIR
 
 The first line trains every member on to this step, a slice of steps each in turn, so that an interrupted run leaves all
@@ -48,6 +49,7 @@ def main():
     what.add_argument("--steps", type=int, help="to train until, in all")
     what.add_argument("--decay", type=int, help="steps to train on, with a learning rate that falls")
     parser.add_argument("--export", type=Path, metavar="MODELS_DIR", help="with --decay: where the models go")
+    parser.add_argument("--begin-with", type=Path, metavar="MODELS_DIR", help="with --steps: on from exported models")
     parser.add_argument("--slice", type=int, default=100, help="steps of one turn, %(default)s unless told")
     parser.add_argument("--members", default=",".join(MEMBERS), help="%(default)s unless told")
     parser.add_argument("--valid-windows", type=int, default=64, help="of an evaluation, %(default)s unless told")
@@ -69,7 +71,11 @@ def main():
         schedule = train.Schedule(**train.given(options, train.SCHEDULE_OPTIONS))
         configs = [train.Config(vocab_size=n_tokens, position=MEMBERS[name], **shape) for name in names]
         corpus = train.Corpus(options.corpus_dir, configs[0].seq_len, device)
-        runs = [train.Run(folder, corpus, config, schedule, device) for folder, config in zip(folders, configs)]
+        runs = []
+        for name, folder, config in zip(names, folders, configs):
+            shipped = options.begin_with and options.begin_with / f"{name}.gguf"
+            beginning = train.exported(shipped, config, corpus) if shipped else None
+            runs.append(train.Run(folder, corpus, config, schedule, device, beginning))
         take_turns(runs, lambda run: options.steps, options.slice, options.valid_windows)
         return
     corpus = train.Corpus(options.corpus_dir, train.seq_len_of(folders[0]), device)
