@@ -99,11 +99,13 @@ void estimate_progress(struct estimate *estimate, struct output *output, int64_t
 {
     double now = output_now();
     int64_t origin = estimate->session->position - done;
-    if (estimate->started == 0)
+    if (done == 0) {
         estimate->started = now;
-    else
+        estimate->said = 0;
+    } else {
         estimate_observe(estimate, origin + estimate->last_done, origin + done,
                          now - estimate->last);
+    }
     estimate->last = now;
     estimate->last_done = done;
     if (estimate->n_batches == 0)
@@ -113,7 +115,8 @@ void estimate_progress(struct estimate *estimate, struct output *output, int64_t
                   estimate_writing(estimate, origin + total, more);
     if (estimate->said == 0 && total >= LONG_TEXT && is_settled(estimate, done, total, passed)) {
         estimate->said = passed + left;
-        output_note(output, "this will take about %s", output_duration(passed + left).text);
+        output_note(output, "%s will take about %s", more > 0 ? "this" : "reading it",
+                    output_duration(passed + left).text);
     }
     if (done < total && passed >= 0.2)
         output_share(output, "reading", passed / (passed + left), left);

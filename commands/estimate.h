@@ -22,14 +22,15 @@ struct estimate {
     bool warm;                   /* the first batch, which takes longer, has been left out */
     double weight;               /* of a multiply-add of attention beside one of weights */
     double pace;                 /* seconds of a multiply-add of weights */
-    double started, last;        /* when reading began and a batch ended; 0: not yet */
+    double started, last;        /* when reading began, and a batch ended */
     int64_t last_done;           /* tokens */
-    double said;                 /* seconds in all, as the note said; 0: not yet */
+    double said;                 /* seconds in all, as the note has it; 0: not yet */
 };
 
-/* After each batch of a prompt of `total` tokens, of which `done` are read, as generate's progress
- * is called: draws how long the rest and `more` new tokens will take and, once it is known well
- * enough, says it in a note. The first call may be with done = 0, before any batch. */
+/* Before a prompt of `total` tokens is read, with done = 0, and after each batch of it, with the
+ * tokens that are read, as generate calls its progress: draws how long the rest and `more` new
+ * tokens (0: not known) will take and, once that is known well enough, says it in a note, of long
+ * prompts. What earlier prompts of the session took is not forgotten. */
 void estimate_progress(struct estimate *estimate, struct output *output, int64_t done,
                        int64_t total, int64_t more);
 

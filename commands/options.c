@@ -69,7 +69,7 @@ static const struct option_row rows[] = {
     {"chunk", 0, OPTIONS_SUMMARIZE, INTEGER, AT(chunk), 1, 1 << 24, "N",
      "tokens of a chunk with its request and summary (as trained)"},
     {"tokens", 'n', OPTIONS_SUMMARIZE, WHOLE, AT(n_tokens), 1, 1 << 24, "N",
-     "tokens of a summary at most (of a chunk an eighth of its tokens, of\n"
+     "tokens of a summary at most (of a chunk a fifth of its tokens, of\n"
      "the document a half)"},
     {"wording", 0, OPTIONS_SUMMARIZE, TEXT, AT(wording), 0, 0, "NAME",
      "report: text that ends in Summary: or Question: ... Answer:; chat: a\n"

@@ -11,7 +11,7 @@
 
 enum {
     UNKNOWN_LENGTH = 2048, /* taken where the model does not say what it was trained on */
-    PART_LEAST = 16,       /* tokens of the summary of a passage: an eighth of the length, from */
+    PART_LEAST = 16,       /* tokens of the summary of a passage: a fifth of the length, from */
     PART_MOST = 256,       /* here to there; */
     SUMMARY_LEAST = 64,    /* of the last one: a half */
     SUMMARY_MOST = 512
@@ -46,7 +46,7 @@ static int choose_strategy(struct summarizer *s, struct error *err)
     int64_t n = s->options.n_tokens;
     int length = s->engine.train_length > 0 ? s->engine.train_length : UNKNOWN_LENGTH;
     s->limit = (size_t)(s->options.chunk > 0 ? s->options.chunk : length);
-    s->part_tokens = n > 0 ? n : between((int64_t)s->limit / 8, PART_LEAST, PART_MOST);
+    s->part_tokens = n > 0 ? n : between((int64_t)s->limit / 5, PART_LEAST, PART_MOST);
     s->summary_tokens = n > 0 ? n : between((int64_t)s->limit / 2, SUMMARY_LEAST, SUMMARY_MOST);
     int64_t most = (int64_t)s->limit - (int64_t)s->empty.n - s->part_tokens;
     s->most = (size_t)(most > 0 ? most : 0);

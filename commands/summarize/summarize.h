@@ -96,9 +96,9 @@ struct rouge {
     double precision, recall, f1;
 };
 
-/* Lin 2004: ROUGE-1, ROUGE-2 and ROUGE-L of a text against one reference. A word is a run of ASCII
- * letters and digits or of bytes beyond ASCII; letters count as lower case, and nothing is stemmed.
- * Without words all are 0. */
+/* Lin 2004: ROUGE-1, ROUGE-2 and ROUGE-L of a text against one reference. Words are runs of letters
+ * and digits, in lower case as far as they are ASCII, and nothing is stemmed: on ASCII texts the
+ * scores are those of rouge-score 0.1.2 (use_stemmer=False). Without words all are 0. */
 int rouge_score(struct text candidate, struct text reference, struct rouge scores[3],
                 struct error *err);
 
@@ -136,7 +136,7 @@ struct summarizer {
     int n_cut; /* summaries of passages that -n ended */
     int64_t prompt_tokens, new_tokens;
     double read_seconds, write_seconds;
-    double started, seconds;
+    double started, warm, seconds; /* warm: when the first request was through */
     size_t memory; /* bytes at most, beyond the weights */
 };
 

@@ -7,13 +7,13 @@
 #include "commands/summarize/summarize.h"
 
 enum {
-    SAMPLE = 32,      /* passages from all over the text, which are read first */
+    SAMPLE = 64,      /* passages from all over the text, which are read first */
     OVERLAP_PART = 8, /* of a passage that the next one may repeat */
     LEVEL_SHIFT = 32, /* of the numbers of requests */
 };
 
 /* Of a sample, as much as is read in this time is enough to tell how long the rest will take. */
-static const double sample_seconds = 2;
+static const double sample_seconds = 3;
 
 /* One level: a text, its passages and what is said of them. */
 struct level {
@@ -50,14 +50,17 @@ static double requests_after(const struct summarizer *s, double passages)
 
 static void show_progress(struct summarizer *s, const struct level *level, ptrdiff_t done)
 {
-    if (s->n_requests == 0)
+    double now = output_now();
+    double passed = now - s->started;
+    if (s->n_requests == 1)
+        s->warm = now; /* the first request took memory as well */
+    if (s->n_requests < 2)
         return;
-    double passed = output_now() - s->started;
     double left = (double)(arrlen(level->passages) - done) +
                   requests_after(s, (double)arrlen(level->passages));
-    double seconds = passed / s->n_requests * left;
+    double seconds = (now - s->warm) / (s->n_requests - 1) * left;
     bool sampled = done == SAMPLE || passed >= sample_seconds || done == arrlen(level->passages);
-    if (s->estimate.said == 0 && done > 1 && sampled) {
+    if (s->estimate.said == 0 && sampled) {
         s->estimate.said = passed + seconds;
         output_note(&s->output, "this will take about %s", output_duration(passed + seconds).text);
     }
@@ -88,7 +91,7 @@ static int ask_passage(struct summarizer *s, struct level *level, ptrdiff_t i, s
 /* The passage that is read as the i-th while the sample is taken. */
 static ptrdiff_t sampled(ptrdiff_t i, ptrdiff_t n)
 {
-    return i * 13 % SAMPLE * n / SAMPLE;
+    return i * 27 % SAMPLE * n / SAMPLE; /* any number of them is from all over it */
 }
 
 static int ask_all(struct summarizer *s, struct level *level, struct error *err)

@@ -53,9 +53,13 @@ static bool is_abbreviation(const char *text, size_t stop)
 /* Whether what stands before `at`, white space left out, ends a sentence. */
 static bool ends_sentence(const char *text, size_t at, const char *stops)
 {
-    for (size_t n; (n = mark_before(text, at, CLOSING)) > 0;)
+    enum { MOST_CLOSING = 4 };
+    size_t n = mark_before(text, at, CLOSING);
+    for (int i = 0; n > 0 && i < MOST_CLOSING; i++) {
         at -= n;
-    size_t n = mark_before(text, at, stops);
+        n = mark_before(text, at, CLOSING);
+    }
+    n = mark_before(text, at, stops);
     return n > 0 && !(text[at - 1] == '.' && is_abbreviation(text, at - 1));
 }
 

@@ -1,4 +1,5 @@
 /* summarize_rouge: how much a summary has in common with a reference. See summarize.h. */
+#include <ctype.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,23 +8,53 @@
 #include "commands/array.h"
 #include "commands/hash.h"
 #include "commands/summarize/summarize.h"
+#include "tokenizer/utf8.h"
 
-/* The words of a text as their hashes. */
+/* What a character is to words. */
+enum kind { SEPARATOR, LETTER, WORD };
+
+/* Bytes of the character at text[0], and what it is: ASCII is as rouge-score has it; of what is
+ * beyond, the blocks of punctuation part words, and each of the characters that are written without
+ * spaces is one (kana and Han). */
+static size_t read_character(struct text text, enum kind *kind)
+{
+    const unsigned char *b = (const unsigned char *)text.bytes;
+    int length = utf8_length(text.bytes, text.length);
+    if (length <= 1) {
+        *kind = b[0] < 0x80 && isalnum(b[0]) ? LETTER : SEPARATOR;
+        return 1;
+    }
+    bool punctuation = b[0] == 0xC2 || (b[0] == 0xE2 && b[1] < 0xB0) ||
+                       (b[0] == 0xE3 && b[1] == 0x80) || (b[0] == 0xEF && b[1] >= 0xB8);
+    bool alone = b[0] >= 0xE3 && b[0] <= 0xE9;
+    *kind = punctuation ? SEPARATOR : alone ? WORD : LETTER;
+    return (size_t)length;
+}
+
+static void end_word(uint64_t **words, char **word)
+{
+    if (arrlen(*word) > 0)
+        arrput(*words, hash_bytes(HASH_START, *word, arrlenu(*word)));
+    arrsetlen(*word, 0);
+}
+
+/* The words of a text as their hashes; an array of stb_ds. */
 static uint64_t *split(struct text text)
 {
     uint64_t *words = NULL;
     char *word = NULL;
-    for (size_t i = 0; i <= text.length; i++) {
-        unsigned char c = i < text.length ? (unsigned char)text.bytes[i] : ' ';
-        if (c >= 'A' && c <= 'Z')
-            c = (unsigned char)(c - 'A' + 'a');
-        if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c >= 0x80) {
-            arrput(word, (char)c);
-        } else if (arrlen(word) > 0) {
-            arrput(words, hash_bytes(HASH_START, word, arrlenu(word)));
-            arrsetlen(word, 0);
-        }
+    while (text.length > 0) {
+        enum kind kind;
+        size_t n = read_character(text, &kind);
+        if (kind != LETTER)
+            end_word(&words, &word);
+        for (size_t i = 0; i < n && kind != SEPARATOR; i++)
+            arrput(word, (char)tolower((unsigned char)text.bytes[i]));
+        if (kind == WORD)
+            end_word(&words, &word);
+        text = (struct text){text.bytes + n, text.length - n};
     }
+    end_word(&words, &word);
     arrfree(word);
     return words;
 }
