@@ -106,18 +106,23 @@ int summarize_whole(struct summarizer *s, struct error *err)
     return result;
 }
 
-static int read_reference(struct summarizer *s, struct error *err)
+/* The text of a file, or of standard input; *text is as it was on failure. */
+static int read_file(const char *path, char **text, size_t *length, struct error *err)
 {
-    struct options from = {.file = s->options.reference};
-    return s->options.reference ? engine_read_text(&from, &s->reference, &s->reference_length, err)
-                                : 0;
+    struct options from = {.file = path};
+    char *read;
+    if (engine_read_text(&from, &read, length, err))
+        return -1;
+    *text = read;
+    return 0;
 }
 
 static int open_document(struct summarizer *s, struct error *err)
 {
     size_t length;
-    struct options from = {.file = s->options.file};
-    if (read_reference(s, err) || engine_read_text(&from, &s->text, &length, err))
+    const char *reference = s->options.reference;
+    if ((reference && read_file(reference, &s->reference, &s->reference_length, err)) ||
+        read_file(s->options.file, &s->text, &length, err))
         return -1;
     struct text text = {s->text, length};
     if (document_open(&s->document, s->engine.tokenizer, text, err))

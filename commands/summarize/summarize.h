@@ -137,7 +137,7 @@ struct summarizer {
     int64_t prompt_tokens, new_tokens;
     double read_seconds, write_seconds;
     double started, warm, seconds; /* warm: when the first request was through */
-    size_t memory; /* bytes at most, beyond the weights */
+    size_t memory;                 /* bytes at most, beyond the weights */
 };
 
 /* One request. */

@@ -104,9 +104,10 @@ static int run(struct asking *asking, struct error *err)
     struct request *request = asking->request;
     int64_t n = (int64_t)asking->ids.n;
     int64_t room = request->most;
+    int64_t left = (int64_t)s->limit - n; /* of what was trained, say */
     /* The text is cut by its own tokens; in the request they may be a few more. */
-    if (!request->last && (int64_t)s->limit - n < room)
-        room = (int64_t)s->limit > n ? (int64_t)s->limit - n : 1;
+    if (s->strategy == STRATEGY_CHUNKS || left >= s->part_tokens)
+        room = left < 1 ? 1 : left < room ? left : room;
     notices_watch(&s->notices, n, false);
     asking->run = (struct generate){.session = &s->session,
                                     .sampler = &asking->sampler,

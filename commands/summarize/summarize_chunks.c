@@ -41,9 +41,11 @@ static double requests_after(const struct summarizer *s, double passages)
     double filled = 0.9 * (double)s->most; /* sentences do not fill them quite */
     double said = (double)s->new_tokens / s->n_requests + 1;
     double requests = 0;
-    while (passages > 1 && said < filled) {
-        passages = ceil(passages * said / filled);
-        requests += passages;
+    for (double next; passages > 1; passages = next) {
+        next = ceil(passages * said / filled);
+        if (next >= passages) /* they would not get shorter */
+            break;
+        requests += next;
     }
     return requests;
 }
@@ -123,7 +125,7 @@ static char *join(const struct level *level)
 {
     char *text = NULL;
     for (ptrdiff_t i = 0; i < arrlen(level->answers); i++)
-        if (arrlen(level->answers[i]) > 0)
+        if (arrlen(level->answers[i]) > 1) /* the end of its line */
             memcpy(arraddnptr(text, arrlenu(level->answers[i])), level->answers[i],
                    arrlenu(level->answers[i]));
     while (arrlen(text) > 0 && arrlast(text) == '\n')
@@ -197,7 +199,7 @@ static int run_level(struct summarizer *s, struct level *level, char **text, str
         return 0;
     if (document_open(&next, s->engine.tokenizer, words, err))
         return -1;
-    bool shorter = next.ids.n < level->document.ids.n;
+    bool shorter = next.ids.n <= level->document.ids.n / 4 * 3; /* or there is no end to levels */
     if (!shorter) {
         s->end = "not shorter";
         document_close(&next);

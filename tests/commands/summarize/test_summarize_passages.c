@@ -47,13 +47,14 @@ static unsigned draw(unsigned n)
 enum { TEXT_BYTES = 12000 };
 
 static const char *const pieces[] = {
-    "word",   "the",  "Mr.",   "a",    "St.",    "J.",    "naïve", "Große",  "日本語", "文。",
-    "はい！", "😀",   "“Yes.”", "end.", "What?!", "(so.)", "…",     "12,345", "\n",     "\n\n",
-    "\r\n",   " ",    "    ",  "\t",   "x",      "|",     "\"",    "«oui»",  "э",      "слово.",
-    "e\u0301", "\u200d", "fi", "\v",   "---",    "0",     "AAAA",  "?",      ".",      "'",
+    "word",    "the",    "Mr.",    "a",    "St.",    "J.",    "naïve", "Große",  "日本語", "文。",
+    "はい！",  "😀",      "“Yes.”", "end.", "What?!", "(so.)", "…",     "12,345", "\n",     "\n\n",
+    "\r\n",    " ",      "    ",   "\t",   "x",      "|",     "\"",    "«oui»",  "э",      "слово.",
+    "e\u0301", "\u200d", "fi",     "\v",   "---",    "0",     "AAAA",  "?",      ".",      "'",
 };
 
-/* A text of one kind: sentences; no spaces at all; white space above all; one long word; anything. */
+/* A text of one kind: sentences; no spaces at all; white space above all; one long word; anything.
+ */
 static size_t make_text(int kind, char *text)
 {
     size_t n = 0;
@@ -162,10 +163,21 @@ static const struct {
      8,
      {"eight. ", NULL},
      "Five"},
-    {"Here came Mr. Brown and then Mr. Green and Mr. White and then all of the others came",
+    /* Not behind a title */
+    {"They all went out of the house together. Here came Mr. Brown and Mr. Green and Mr. White.",
      0,
-     {NULL},
+     {"together. ", NULL},
+     "Here"},
+    /* Lines, where there are no sentences, and words, where there are no lines */
+    {"one two three four five six seven eight nine\nten eleven twelve thirteen fourteen",
+     0,
+     {"nine\n", NULL},
+     "ten"},
+    {"one two three four five six seven eight nine ten eleven twelve thirteen fourteen",
+     0,
+     {" ", NULL},
      NULL},
+    {"我们走了。他们来了。我们走了。他们来了。", 0, {"。", NULL}, NULL},
     {"", 0, {""}, NULL},
     {"Word", 0, {"Word", ""}, NULL},
 };
@@ -190,9 +202,6 @@ START_TEST(cuts_are_where_sentences_end)
         ck_assert_msg(strncmp(cuts[_i].text + passages[1].begin, cuts[_i].second,
                               strlen(cuts[_i].second)) == 0,
                       "%s", cuts[_i].text + passages[1].begin);
-    for (ptrdiff_t i = 0; i + 1 < arrlen(passages); i++) /* never behind a title */
-        ck_assert(memcmp(cuts[_i].text + passages[i].end - 4, "Mr. ", 4) != 0 ||
-                  cuts[_i].overlap > 0);
     arrfree(passages);
     document_close(&document);
     engine_close(&engine);

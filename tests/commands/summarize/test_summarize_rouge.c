@@ -33,7 +33,8 @@ static const struct pair pairs[] = {
      {{0.538462, 0.875000, 0.666667},
       {0.416667, 0.714286, 0.526316},
       {0.538462, 0.875000, 0.666667}}},
-    {"The quick brown fox jumps over the lazy dog while the cat, who had been asleep, opens one eye.",
+    {"The quick brown fox jumps over the lazy dog while the cat, who had been asleep, opens one "
+     "eye.",
      "While the cat opens one eye, the quick dog jumps over the brown fox who had been lazy.",
      {{0.947368, 1.000000, 0.972973},
       {0.555556, 0.588235, 0.571429},
