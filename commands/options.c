@@ -146,11 +146,16 @@ static const struct option_row rows[] = {
 
 enum { N_ROWS = sizeof rows / sizeof rows[0], LONG_BASE = 256 };
 
-static uint64_t seed_from_clock(void)
+/* A seed from the clock; of a summary, the likeliest one. */
+static struct sampler_options default_sampling(unsigned groups)
 {
+    struct sampler_options sampling = sampler_defaults;
     struct timespec time;
     clock_gettime(CLOCK_REALTIME, &time);
-    return (uint64_t)time.tv_sec * 1000000007 + (uint64_t)time.tv_nsec;
+    sampling.seed = (uint64_t)time.tv_sec * 1000000007 + (uint64_t)time.tv_nsec;
+    if (groups & OPTIONS_SUMMARIZE)
+        sampling.temperature = 0;
+    return sampling;
 }
 
 int options_parse(struct options *options, int argc, char **argv, unsigned groups,
@@ -160,7 +165,7 @@ int options_parse(struct options *options, int argc, char **argv, unsigned group
         .kv_type = FORMAT_F16,
         .rope = {.kind = -1},
         .at = -1,
-        .sampler = sampler_defaults,
+        .sampler = default_sampling(groups),
         .bench_prompts = {1, {512}},
         .bench_depths = {1, {0}},
         .bench_new_tokens = 64,
@@ -169,9 +174,6 @@ int options_parse(struct options *options, int argc, char **argv, unsigned group
         .score_seed = 1,
         .keys = 5,
     };
-    options->sampler.seed = seed_from_clock();
-    if (groups & OPTIONS_SUMMARIZE)
-        options->sampler.temperature = 0;
     struct option longs[N_ROWS + 1] = {{0}};
     char shorts[2 * N_ROWS + 2] =
         ":"; /* a missing argument is told apart; getopt itself prints nothing */

@@ -82,6 +82,18 @@ static cJSON *summarize(const char *const *arguments, const char *input)
     return object;
 }
 
+/* TEXT seven times over; free it. */
+static char *repeated(const char *blank)
+{
+    size_t size = 7 * (sizeof TEXT + 2);
+    char *text = malloc(size);
+    ck_assert_ptr_nonnull(text);
+    size_t n = 0;
+    for (int i = 0; i < 7; i++)
+        n += (size_t)snprintf(text + n, size - n, "%s%s", TEXT, blank);
+    return text;
+}
+
 /* Sentences, lines, words without end, white space, and characters of every length. */
 static char *ragged(unsigned seed, size_t *length)
 {
@@ -132,9 +144,7 @@ START_TEST(a_short_text_is_read_whole_and_a_long_one_in_chunks)
     ck_assert_str_eq(string(object, "strategy"), "whole");
     ck_assert_double_eq(number(object, "requests"), 1);
     cJSON_Delete(object);
-    char text[8 * sizeof TEXT] = "";
-    for (int i = 0; i < 7; i++)
-        strcat(strcat(text, TEXT), i % 2 == 0 ? " " : "\n\n");
+    char *text = repeated("\n\n");
     object = summarize(arguments, text);
     ck_assert_str_eq(string(object, "strategy"), "chunks");
     ck_assert_double_gt(number(object, "levels"), 1);
@@ -149,6 +159,7 @@ START_TEST(a_short_text_is_read_whole_and_a_long_one_in_chunks)
         ck_assert_ptr_nonnull(strchr(".!?", text[to - 1]));
     }
     cJSON_Delete(object);
+    free(text);
 }
 END_TEST
 
@@ -156,9 +167,7 @@ END_TEST
 START_TEST(what_the_policy_let_go_of_is_told)
 {
     const char *const arguments[] = {"-m", TINY, "-n", "4", "--context", "window=40", NULL};
-    char text[8 * sizeof TEXT] = "";
-    for (int i = 0; i < 7; i++)
-        strcat(strcat(text, TEXT), " ");
+    char *text = repeated(" ");
     cJSON *object = summarize(arguments, text);
     ck_assert_str_eq(string(object, "strategy"), "whole");
     check_coverage(object, strlen(text));
@@ -169,6 +178,7 @@ START_TEST(what_the_policy_let_go_of_is_told)
     ck_assert_double_le(seen, 40);
     ck_assert_double_ge(seen, 20); /* the rest is the request's own words */
     cJSON_Delete(object);
+    free(text);
 }
 END_TEST
 
