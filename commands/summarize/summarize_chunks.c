@@ -12,8 +12,11 @@ enum {
     LEVEL_SHIFT = 32, /* of the numbers of requests */
 };
 
-/* Of a sample, as much as is read in this time is enough to tell how long the rest will take. */
-static const double sample_seconds = 3;
+/* A sample ends before its end after this time, when it has some passages; or after the other, when
+ * it has two: large models are slow. */
+enum { SOME = 16 };
+static const double some_seconds = 3;
+static const double most_seconds = 30;
 
 /* One level: a text, its passages and what is said of them. */
 struct level {
@@ -61,7 +64,8 @@ static void show_progress(struct summarizer *s, const struct level *level, ptrdi
     double left = (double)(arrlen(level->passages) - done) +
                   requests_after(s, (double)arrlen(level->passages));
     double seconds = (now - s->warm) / (s->n_requests - 1) * left;
-    bool sampled = done == SAMPLE || passed >= sample_seconds || done == arrlen(level->passages);
+    bool sampled = done == SAMPLE || done == arrlen(level->passages) || passed >= most_seconds ||
+                   (done >= SOME && passed >= some_seconds);
     if (s->estimate.said == 0 && sampled) {
         s->estimate.said = passed + seconds;
         output_note(&s->output, "this will take about %s", output_duration(passed + seconds).text);
