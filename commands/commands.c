@@ -3,13 +3,17 @@
 
 const struct command commands[] = {
     {"generate", "[options]", "continue a text",
-     OPTIONS_MODEL | OPTIONS_TEXT | OPTIONS_SAMPLING | OPTIONS_POSITION | OPTIONS_RUN |
-         OPTIONS_COMMON,
+     OPTIONS_MODEL | OPTIONS_TEXT | OPTIONS_LENGTH | OPTIONS_SAMPLING | OPTIONS_POSITION |
+         OPTIONS_RUN | OPTIONS_COMMON,
      0, command_generate},
     {"chat", "[options]", "talk with a model",
-     OPTIONS_MODEL | OPTIONS_CHAT | OPTIONS_SAMPLING | OPTIONS_POSITION | OPTIONS_RUN |
-         OPTIONS_COMMON,
+     OPTIONS_MODEL | OPTIONS_CHAT | OPTIONS_LENGTH | OPTIONS_SAMPLING | OPTIONS_POSITION |
+         OPTIONS_RUN | OPTIONS_COMMON,
      0, command_chat},
+    {"summarize", "[options]", "read all of a long document and say what it says",
+     OPTIONS_MODEL | OPTIONS_SUMMARIZE | OPTIONS_SAMPLING | OPTIONS_POSITION | OPTIONS_RUN |
+         OPTIONS_COMMON,
+     0, command_summarize},
     {"perplexity", "[options]", "measure how well models expect texts, by length",
      OPTIONS_PERPLEXITY | OPTIONS_POSITION | OPTIONS_RUN | OPTIONS_COMMON, 0, command_perplexity},
     {"passkey", "[options]", "measure from where in a long text a model tells a key",

@@ -24,6 +24,7 @@ extern const int n_commands;
 
 int command_generate(const struct options *options, struct error *err);
 int command_chat(const struct options *options, struct error *err);
+int command_summarize(const struct options *options, struct error *err);
 int command_perplexity(const struct options *options, struct error *err);
 int command_passkey(const struct options *options, struct error *err);
 int command_bench(const struct options *options, struct error *err);

@@ -5,6 +5,7 @@
 #include "commands/array.h"
 #include "commands/commands.h"
 #include "commands/engine.h"
+#include "commands/estimate.h"
 #include "commands/interrupt.h"
 #include "commands/notices.h"
 #include "commands/output.h"
@@ -23,6 +24,7 @@ struct generation {
     const char *end; /* why the text ended: "length", "end of text", "stop text", "interrupted" */
     bool continues;  /* there is a prompt that the text goes on from */
     struct notices notices;
+    struct estimate estimate;
     struct error *err;
     bool failed;
 };
@@ -30,7 +32,7 @@ struct generation {
 static bool on_progress(void *context, int64_t done, int64_t total)
 {
     struct generation *g = context;
-    output_progress(&g->output, "prompt tokens", done, total);
+    estimate_progress(&g->estimate, &g->output, done, total, g->options->n_tokens);
     if (interrupt_seen())
         g->end = "interrupted";
     return !interrupt_seen();
@@ -100,6 +102,9 @@ static int report(struct generation *g, struct error *err)
     cJSON_AddNumberToObject(object, "accepted_tokens", (double)run->accepted_tokens);
     cJSON_AddNumberToObject(object, "prompt_tokens_per_second", prompt);
     cJSON_AddNumberToObject(object, "new_tokens_per_second", new);
+    if (g->estimate.said > 0)
+        cJSON_AddNumberToObject(object, "estimated_seconds", g->estimate.said);
+    cJSON_AddNumberToObject(object, "seconds", run->prompt_seconds + run->new_seconds);
     char seed[32]; /* a JSON number would lose the low bits */
     snprintf(seed, sizeof seed, "%llu", (unsigned long long)g->options->sampler.seed);
     cJSON_AddStringToObject(object, "seed", seed);
@@ -135,6 +140,7 @@ static int generate_text(struct generation *g, struct error *err)
         .emit = on_token,
         .context = g,
     };
+    estimate_progress(&g->estimate, &g->output, 0, (int64_t)g->prompt.n, g->options->n_tokens);
     int result = generate(&g->run, g->prompt.ids, (int64_t)g->prompt.n, err);
     if (stream_end(&g->stream, result ? &(struct error){{0}} : err) && !result)
         return -1;
@@ -155,6 +161,7 @@ int command_generate(const struct options *options, struct error *err)
     output_open(&g.output, options);
     g.notices = (struct notices){
         .engine = &g.engine, .session = &g.session, .options = options, .output = &g.output};
+    g.estimate.session = &g.session;
     interrupt_watch();
     int code = generate_text(&g, err);
     code = engine_exit_code(&g.engine, code);

@@ -146,6 +146,23 @@ static double keys_seen(const struct session *session, int64_t at)
     return keys;
 }
 
+/* Score and value. */
+static double key_products(const struct config *config)
+{
+    return 2.0 * config->n_heads * config->head_dim;
+}
+
+double limits_products(const struct model *model)
+{
+    static const struct limits ones = {.floats = 1, .integers = 1};
+    return layers_seconds(&ones, model, 1);
+}
+
+double limits_attention(const struct session *session, int64_t at)
+{
+    return keys_seen(session, at) * key_products(&session->model->config);
+}
+
 struct least limits_least(const struct limits *limits, const struct session *session, int depth,
                           int tokens, int batch)
 {
@@ -154,7 +171,7 @@ struct least limits_least(const struct limits *limits, const struct session *ses
     double layers = layers_seconds(limits, model, batch);
     double logits = product_seconds(limits, &model->output, 1);
     double key_rate = limits->tiles > 0 && batch > ROW_TOKENS_MAX ? limits->tiles : limits->floats;
-    double key_seconds = 2.0 * c->n_heads * c->head_dim / key_rate; /* score and value */
+    double key_seconds = key_products(c) / key_rate;
     double key_bytes = 2.0 * (double)cache_block_bytes(&session->cache) / CACHE_BLOCK;
     struct least least = {0};
     for (int t = 0; t < tokens; t++) {

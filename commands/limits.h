@@ -13,6 +13,11 @@ struct limits {
     double tiles;    /* multiply-adds of tiles of bf16; likewise */
 };
 
+/* Multiply-adds of one token's products with weights, but for the logits, and of its attention: of
+ * the token at a position, in all layers. */
+double limits_products(const struct model *model);
+double limits_attention(const struct session *session, int64_t at);
+
 int limits_measure(struct limits *limits, const struct kernels *kernels, struct error *err);
 
 /* What feeding tokens takes at the least: seconds of reading and of multiplying. */

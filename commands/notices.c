@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PAST_BYTES = 400 };
+enum { PAST_BYTES = 400, LONG_PROMPT = 4096 };
 
 /* A text that is longer than any. */
 static const int64_t FOREVER = INT64_C(1) << 40;
@@ -234,7 +234,7 @@ int notices_plan(struct notices *notices, int64_t n, int64_t more, struct error 
                          "--context, --kv-type)",
                          (long long)total, output_size(bytes).text, format,
                          output_size((double)allowed).text);
-    if (notices->options->verbose)
+    if (notices->options->verbose || n >= LONG_PROMPT)
         output_note(notices->output, "cache: up to %s for %lld tokens, %.0f bytes each as %s",
                     output_size(bytes).text, (long long)total, cache_token_bytes(&session->cache),
                     format);

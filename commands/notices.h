@@ -18,9 +18,9 @@ struct notices {
     bool switched;        /* said */
 };
 
-/* Before n tokens of a prompt are read and `more` (0: not known) generated: says with --verbose how
- * much memory the cache will take, and warns where the machine has less to give. More than
- * --max-memory allows is an error. */
+/* Before n tokens of a prompt are read and `more` (0: not known) generated: says how much memory
+ * the cache will take (of a short prompt with --verbose only), and warns where the machine has less
+ * to give. More than --max-memory allows is an error. */
 int notices_plan(struct notices *notices, int64_t n, int64_t more, struct error *err);
 
 /* Before the text grows to n tokens. `mid_line`: something stands on the terminal's last line. */

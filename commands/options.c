@@ -58,10 +58,30 @@ static const struct option_row rows[] = {
      "text to hide the key in (default: that of the wording)"},
     {"seed", 0, OPTIONS_PASSKEY, SEED, AT(score_seed), 0, 0, "N", "of the keys (1)"},
     {"plot", 0, OPTIONS_PASSKEY, TEXT, AT(plot), 0, 0, "FILE.svg", "write a picture"},
-    {"tokens", 'n', OPTIONS_SAMPLING, WHOLE, AT(n_tokens), 0, 1e15, "N",
+    {"file", 'f', OPTIONS_SUMMARIZE, TEXT, AT(file), 0, 0, "FILE",
+     "the document (default: standard input)"},
+    {"question", 0, OPTIONS_SUMMARIZE, TEXT, AT(question), 0, 0, "TEXT",
+     "answer TEXT about the document, in place of a summary"},
+    {"strategy", 0, OPTIONS_SUMMARIZE, TEXT, AT(strategy), 0, 0, "NAME",
+     "whole: read in one go, under --context; chunks: passages, then the\n"
+     "summaries of these (default: chunks where the document is longer\n"
+     "than what the model was trained on and there is no --context)"},
+    {"chunk", 0, OPTIONS_SUMMARIZE, INTEGER, AT(chunk), 1, 1 << 24, "N",
+     "tokens of a chunk with its request and summary (as trained)"},
+    {"tokens", 'n', OPTIONS_SUMMARIZE, WHOLE, AT(n_tokens), 1, 1 << 24, "N",
+     "tokens of a summary at most (of a chunk a fifth of its tokens, of\n"
+     "the document a half)"},
+    {"wording", 0, OPTIONS_SUMMARIZE, TEXT, AT(wording), 0, 0, "NAME",
+     "report: text that ends in Summary: or Question: ... Answer:; chat: a\n"
+     "request in the chat template (default where there is one)"},
+    {"prompt", 'p', OPTIONS_SUMMARIZE, TEXT, AT(prompt), 0, 0, "TEXT|FILE",
+     "words of one's own, with {text} and, for --question, {question}"},
+    {"reference", 0, OPTIONS_SUMMARIZE, TEXT, AT(reference), 0, 0, "FILE",
+     "a summary to compare with: ROUGE-1, ROUGE-2 and ROUGE-L"},
+    {"tokens", 'n', OPTIONS_LENGTH, WHOLE, AT(n_tokens), 0, 1e15, "N",
      "tokens at most; 0: to the end (default)"},
     {"temperature", 0, OPTIONS_SAMPLING, NUMBER, AT(sampler.temperature), 0, 0, "T",
-     "0: always the likeliest (0.8)"},
+     "0: always the likeliest (0.8; summarize: 0)"},
     {"top-k", 0, OPTIONS_SAMPLING, INTEGER, AT(sampler.top_k), 0, INT_MAX, "K",
      "the K likeliest; 0: off (40)"},
     {"top-p", 0, OPTIONS_SAMPLING, NUMBER, AT(sampler.top_p), 0, 0, "P",
@@ -79,7 +99,7 @@ static const struct option_row rows[] = {
     {"no-lookup", 0, OPTIONS_SAMPLING, FLAG, AT(no_lookup), 0, 0, NULL,
      "do not guess ahead from the text so far (same text, slower)"},
     {"system", 0, OPTIONS_CHAT, TEXT, AT(system), 0, 0, "TEXT", "the system message"},
-    {"template", 0, OPTIONS_CHAT, TEXT, AT(template), 0, 0, "NAME|FILE",
+    {"template", 0, OPTIONS_CHAT | OPTIONS_SUMMARIZE, TEXT, AT(template), 0, 0, "NAME|FILE",
      "form of the conversation; a wrong name lists them (the model's own)"},
     {"session", 0, OPTIONS_CHAT, TEXT, AT(session), 0, 0, "FILE",
      "go on with the conversation in FILE, and keep it there"},
@@ -126,11 +146,16 @@ static const struct option_row rows[] = {
 
 enum { N_ROWS = sizeof rows / sizeof rows[0], LONG_BASE = 256 };
 
-static uint64_t seed_from_clock(void)
+/* A seed from the clock; of a summary, the likeliest one. */
+static struct sampler_options default_sampling(unsigned groups)
 {
+    struct sampler_options sampling = sampler_defaults;
     struct timespec time;
     clock_gettime(CLOCK_REALTIME, &time);
-    return (uint64_t)time.tv_sec * 1000000007 + (uint64_t)time.tv_nsec;
+    sampling.seed = (uint64_t)time.tv_sec * 1000000007 + (uint64_t)time.tv_nsec;
+    if (groups & OPTIONS_SUMMARIZE)
+        sampling.temperature = 0;
+    return sampling;
 }
 
 int options_parse(struct options *options, int argc, char **argv, unsigned groups,
@@ -140,7 +165,7 @@ int options_parse(struct options *options, int argc, char **argv, unsigned group
         .kv_type = FORMAT_F16,
         .rope = {.kind = -1},
         .at = -1,
-        .sampler = sampler_defaults,
+        .sampler = default_sampling(groups),
         .bench_prompts = {1, {512}},
         .bench_depths = {1, {0}},
         .bench_new_tokens = 64,
@@ -149,7 +174,6 @@ int options_parse(struct options *options, int argc, char **argv, unsigned group
         .score_seed = 1,
         .keys = 5,
     };
-    options->sampler.seed = seed_from_clock();
     struct option longs[N_ROWS + 1] = {{0}};
     char shorts[2 * N_ROWS + 2] =
         ":"; /* a missing argument is told apart; getopt itself prints nothing */
@@ -190,7 +214,7 @@ int options_parse(struct options *options, int argc, char **argv, unsigned group
                              argv[optind], argv[0]);
         options->arguments[options->n_arguments++] = argv[optind];
     }
-    if (options->prompt && options->file)
+    if (options->prompt && options->file && groups & OPTIONS_TEXT)
         return error_set(err, "--prompt and --file exclude each other");
     struct kernels kernels;
     return sampler_check(&options->sampler, err) || kernels_select(&kernels, options->isa, err) ? -1

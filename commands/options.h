@@ -34,7 +34,7 @@ struct options {
     size_t max_memory;         /* bytes of the cache; 0: no bound */
     const char *context;       /* --context, or NULL: all keys */
     struct rope_override rope; /* train_length is --train-length, for whatever asks for it */
-    const char *prompt;        /* -p, or NULL */
+    const char *prompt;        /* -p, or NULL; summarize: a wording */
     const char *file;          /* -f, or NULL */
     int64_t n_tokens;          /* -n; 0: until the end of the text */
     struct sampler_options sampler;
@@ -42,6 +42,10 @@ struct options {
     struct option_list stops;
     const char *system;               /* chat: the system message, or NULL */
     const char *template;             /* chat: a family or a file, or NULL: the model's own */
+    const char *strategy;             /* summarize, or NULL: as the document's length says */
+    int chunk;                        /* summarize: tokens of a request; 0: as trained */
+    const char *question;             /* summarize: what is asked; NULL: for a summary */
+    const char *reference;            /* summarize: a file to compare with, or NULL */
     const char *session;              /* chat: the file that keeps the conversation, or NULL */
     bool decode;                      /* tokenize: ids to text */
     bool parse_special;               /* tokenize: "</s>" in the text is the control token */
@@ -63,7 +67,7 @@ struct options {
     const char *plot;                 /* perplexity: picture to write; or NULL */
     const char *depths;               /* passkey: "0,50,100", or NULL */
     int keys;                         /* passkey: of a cell */
-    const char *wording;              /* passkey, or NULL: llama.cpp's */
+    const char *wording;              /* passkey, summarize; NULL: the command's default */
     const char *key_prompt;           /* passkey: a file with a wording, or NULL */
     bool json;
     bool quiet;
@@ -87,6 +91,8 @@ enum option_group {
     OPTIONS_INFO = 1 << 9,
     OPTIONS_PERPLEXITY = 1 << 10,
     OPTIONS_PASSKEY = 1 << 11,
+    OPTIONS_SUMMARIZE = 1 << 12,
+    OPTIONS_LENGTH = 1 << 13, /* -n of a text without end */
 };
 
 /* Fills options with the defaults and then from argv[1..argc-1]; argv[0] is the command's name.

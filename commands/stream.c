@@ -1,6 +1,7 @@
 /* stream: see stream.h. */
 #include "commands/stream.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,7 +12,8 @@ int stream_open(struct stream *stream, const struct tokenizer *tokenizer,
                 const struct options *options, bool continues, struct error *err)
 {
     *stream = (struct stream){.detokenizer = {.tokenizer = tokenizer, .started = continues},
-                              .options = options};
+                              .options = options,
+                              .silent = options->json};
     for (int i = 0; i < options->stops.n; i++)
         if (strlen(options->stops.items[i]) > stream->longest_stop)
             stream->longest_stop = strlen(options->stops.items[i]);
@@ -33,7 +35,7 @@ static int release(struct stream *stream, size_t n, struct error *err)
     if (n == 0)
         return 0;
     memcpy(arraddnptr(stream->text, n), stream->held, n);
-    if (!stream->options->json && output_write(stream->held, n, err))
+    if (!stream->silent && output_write(stream->held, n, err))
         return -1;
     memmove(stream->held, stream->held + n, stream->n_held - n);
     stream->n_held -= n;
@@ -66,8 +68,19 @@ static size_t possible_stop(const struct stream *stream)
     return 0;
 }
 
+static void trim(struct stream *stream)
+{
+    size_t n = 0;
+    while (n < stream->n_held && isspace((unsigned char)stream->held[n]))
+        n++;
+    stream->n_held -= n;
+    memmove(stream->held, stream->held + n, stream->n_held);
+}
+
 static int flush(struct stream *stream, struct error *err)
 {
+    if (stream->trimmed && arrlen(stream->text) == 0)
+        trim(stream);
     size_t stop = find_stop(stream);
     if (stop < stream->n_held) {
         stream->stopped = true;

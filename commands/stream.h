@@ -11,13 +11,15 @@
 
 struct stream {
     struct detokenizer detokenizer;
-    const struct options *options; /* stops; with --json nothing is written */
+    const struct options *options; /* stops */
     char *held;                    /* bytes not written yet: they may begin a stop text */
     size_t n_held;
     size_t capacity;
     size_t longest_stop;
     char *text;   /* all that was let go so far (stb_ds array) */
     bool stopped; /* a stop text came */
+    bool silent;  /* nothing is written; as with --json */
+    bool trimmed; /* the caller wants no white space before the text */
 };
 
 /* `continues`: the text goes on from another one, so a leading space counts. */

@@ -1,0 +1,125 @@
+/* estimate: see estimate.h. */
+#include "commands/estimate.h"
+
+#include <math.h>
+
+#include "commands/limits.h"
+
+/* What was measured on the machines that we know; the fit corrects the first. */
+static const double usual_weight = 1.5;
+static const double writing_cost = 4; /* of a token alone beside one in a batch */
+
+enum { LONG_TEXT = 4096, SURE_TOKENS = 4096, STEPS = 256 };
+
+/* ---- The fit --------------------------------------------------------------------------------- */
+
+/* The pace that fits the batches best if attention weighs so much, and how badly it does. */
+static double fit_pace(const struct estimate *estimate, int n, double weight, double *misfit)
+{
+    double sum = 0;
+    double squares = 0;
+    for (int i = 0; i < n; i++) {
+        const struct estimate_batch *batch = &estimate->batches[i];
+        double share = (batch->products + weight * batch->attention) / batch->seconds;
+        sum += share;
+        squares += share * share;
+    }
+    double pace = sum / squares;
+    *misfit = n - sum * pace; /* the sum of (pace share - 1)^2 */
+    return pace;
+}
+
+/* The weight that is likeliest, if times scatter by a tenth and weights by a factor of two. */
+static void fit(struct estimate *estimate)
+{
+    int n = estimate->n_batches < ESTIMATE_BATCHES ? estimate->n_batches : ESTIMATE_BATCHES;
+    double least = INFINITY;
+    for (double log2 = -4; log2 <= 4; log2 += 0.125) {
+        double misfit;
+        double weight = usual_weight * exp2(log2);
+        double pace = fit_pace(estimate, n, weight, &misfit);
+        double unlikely = misfit / (0.1 * 0.1) + log2 * log2;
+        if (unlikely < least) {
+            least = unlikely;
+            estimate->weight = weight;
+            estimate->pace = pace;
+        }
+    }
+}
+
+void estimate_observe(struct estimate *estimate, int64_t from, int64_t to, double seconds)
+{
+    double n = (double)(to - from);
+    if (n <= 0 || !(seconds > 0))
+        return;
+    if (estimate->n_batches == 1 && !estimate->warm) {
+        estimate->n_batches = 0; /* the first one took memory as well */
+        estimate->warm = true;
+    }
+    estimate->batches[estimate->n_batches++ % ESTIMATE_BATCHES] = (struct estimate_batch){
+        .products = n * limits_products(estimate->session->model),
+        .attention = n * limits_attention(estimate->session, from + (to - from) / 2),
+        .seconds = seconds};
+    fit(estimate);
+}
+
+/* ---- What follows from it -------------------------------------------------------------------- */
+
+double estimate_reading(const struct estimate *estimate, int64_t from, int64_t to)
+{
+    double attention = 0;
+    for (int i = 0; i < STEPS; i++) {
+        int64_t begin = from + (to - from) * i / STEPS;
+        int64_t end = from + (to - from) * (i + 1) / STEPS;
+        if (begin < end)
+            attention += (double)(end - begin) *
+                         limits_attention(estimate->session, begin + (end - begin) / 2);
+    }
+    double products = (double)(to - from) * limits_products(estimate->session->model);
+    return estimate->pace * (products + estimate->weight * attention);
+}
+
+double estimate_writing(const struct estimate *estimate, int64_t at, int64_t n)
+{
+    return writing_cost * estimate_reading(estimate, at, at + n);
+}
+
+/* ---- What is said ---------------------------------------------------------------------------- */
+
+/* A second of reading, as far as the text has so much, and attention at some depth. */
+static bool is_settled(const struct estimate *estimate, int64_t done, int64_t total, double passed)
+{
+    if (estimate->n_batches < 2)
+        return false;
+    return done >= total / 4 || (passed >= 1 && done >= SURE_TOKENS);
+}
+
+void estimate_progress(struct estimate *estimate, struct output *output, int64_t done,
+                       int64_t total, int64_t more)
+{
+    double now = output_now();
+    int64_t origin = estimate->session->position - done;
+    if (done == 0) {
+        estimate->started = now;
+        estimate->said = 0;
+    } else {
+        estimate_observe(estimate, origin + estimate->last_done, origin + done,
+                         now - estimate->last);
+    }
+    estimate->last = now;
+    estimate->last_done = done;
+    if (estimate->n_batches == 0)
+        return;
+    double passed = now - estimate->started;
+    double left = estimate_reading(estimate, origin + done, origin + total) +
+                  estimate_writing(estimate, origin + total, more);
+    if (estimate->said == 0 && total >= LONG_TEXT && is_settled(estimate, done, total, passed)) {
+        estimate->said = passed + left;
+        output_note(output, "%s will take about %s", more > 0 ? "this" : "reading it",
+                    output_duration(passed + left).text);
+    }
+    if (done < total && passed >= 0.2)
+        output_share(output, "reading", passed / (passed + left), left);
+    else if (done >= total)
+        output_clear(output);
+}

@@ -1,0 +1,233 @@
+/* summarize_chunks: summaries of passages, and summaries of these. See summarize.h. */
+#include <math.h>
+#include <string.h>
+
+#include "commands/array.h"
+#include "commands/interrupt.h"
+#include "commands/summarize/summarize.h"
+
+enum {
+    SAMPLE = 64,      /* passages from all over the text, which are read first */
+    OVERLAP_PART = 8, /* of a passage that the next one may repeat */
+    LEVEL_SHIFT = 32, /* of the numbers of requests */
+};
+
+/* A sample ends before its end after this time, when it has some passages; or after the other, when
+ * it has two: large models are slow. */
+enum { SOME = 16 };
+static const double some_seconds = 3;
+static const double most_seconds = 30;
+
+/* One level: a text, its passages and what is said of them. */
+struct level {
+    int number;
+    struct document document;
+    struct passage *passages; /* array of stb_ds */
+    char **answers;           /* array of stb_ds of arrays of stb_ds; NULL: not read */
+};
+
+static void level_close(struct level *level)
+{
+    for (ptrdiff_t i = 0; i < arrlen(level->answers); i++)
+        arrfree(level->answers[i]);
+    arrfree(level->answers);
+    arrfree(level->passages);
+    if (level->number > 0) /* the first is that of the whole command */
+        document_close(&level->document);
+}
+
+/* ---- How long it will take ------------------------------------------------------------------- */
+
+/* Requests that follow those of a level of so many passages. */
+static double requests_after(const struct summarizer *s, double passages)
+{
+    double filled = 0.9 * (double)s->most; /* sentences do not fill them quite */
+    double said = (double)s->new_tokens / s->n_requests + 1;
+    double requests = 0;
+    for (double next; passages > 1; passages = next) {
+        next = ceil(passages * said / filled);
+        if (next >= passages) /* they would not get shorter */
+            break;
+        requests += next;
+    }
+    return requests;
+}
+
+static void show_progress(struct summarizer *s, const struct level *level, ptrdiff_t done)
+{
+    double now = output_now();
+    double passed = now - s->started;
+    if (s->n_requests == 1)
+        s->warm = now; /* the first request took memory as well */
+    if (s->n_requests < 2)
+        return;
+    double left = (double)(arrlen(level->passages) - done) +
+                  requests_after(s, (double)arrlen(level->passages));
+    double seconds = (now - s->warm) / (s->n_requests - 1) * left;
+    bool sampled = done == SAMPLE || done == arrlen(level->passages) || passed >= most_seconds ||
+                   (done >= SOME && passed >= some_seconds);
+    if (s->estimate.said == 0 && sampled) {
+        s->estimate.said = passed + seconds;
+        output_note(&s->output, "this will take about %s", output_duration(passed + seconds).text);
+    }
+    output_share(&s->output, "summarizing", passed / (passed + seconds), seconds);
+}
+
+/* ---- A level --------------------------------------------------------------------------------- */
+
+static int ask_passage(struct summarizer *s, struct level *level, ptrdiff_t i, struct error *err)
+{
+    struct passage passage = level->passages[i];
+    struct request request = {.text = passage_text(&level->document, passage),
+                              .most = s->part_tokens,
+                              .number = ((uint64_t)level->number << LEVEL_SHIFT) + (uint64_t)i};
+    if (request.text.length == 0) /* nothing but white space */
+        return 0;
+    int result = summarizer_ask(s, &request, err);
+    if (result || interrupt_seen()) {
+        arrfree(request.answer);
+        return result;
+    }
+    s->n_cut += strcmp(request.end, "length") == 0;
+    arrput(request.answer, '\n');
+    level->answers[i] = request.answer;
+    return 0;
+}
+
+/* The passage that is read as the i-th while the sample is taken. */
+static ptrdiff_t sampled(ptrdiff_t i, ptrdiff_t n)
+{
+    return i * 27 % SAMPLE * n / SAMPLE; /* any number of them is from all over it */
+}
+
+static int ask_all(struct summarizer *s, struct level *level, struct error *err)
+{
+    ptrdiff_t n = arrlen(level->passages);
+    ptrdiff_t done = 0;
+    memset(arraddnptr(level->answers, (size_t)n), 0, (size_t)n * sizeof *level->answers);
+    bool sample = level->number == 0 && n >= 2 * SAMPLE;
+    for (ptrdiff_t i = 0; sample && i < SAMPLE && !interrupt_seen(); i++) {
+        if (s->estimate.said > 0)
+            break;
+        if (ask_passage(s, level, sampled(i, n), err))
+            return -1;
+        show_progress(s, level, ++done);
+    }
+    for (ptrdiff_t i = 0; i < n && !interrupt_seen(); i++) {
+        if (level->answers[i])
+            continue;
+        if (ask_passage(s, level, i, err))
+            return -1;
+        show_progress(s, level, ++done);
+    }
+    output_clear(&s->output);
+    return 0;
+}
+
+/* What was said of the passages, one after the other; an array of stb_ds. */
+static char *join(const struct level *level)
+{
+    char *text = NULL;
+    for (ptrdiff_t i = 0; i < arrlen(level->answers); i++)
+        if (arrlen(level->answers[i]) > 1) /* the end of its line */
+            memcpy(arraddnptr(text, arrlenu(level->answers[i])), level->answers[i],
+                   arrlenu(level->answers[i]));
+    while (arrlen(text) > 0 && arrlast(text) == '\n')
+        (void)arrpop(text);
+    return text;
+}
+
+/* ---- All levels ------------------------------------------------------------------------------ */
+
+/* The last request, or the only one. */
+static int ask_last(struct summarizer *s, struct level *level, char **text, struct error *err)
+{
+    struct request request = {.text = passage_text(&level->document, level->passages[0]),
+                              .most = s->summary_tokens,
+                              .number = (uint64_t)level->number << LEVEL_SHIFT,
+                              .last = true};
+    int result = summarizer_ask(s, &request, err);
+    s->summary = request.answer;
+    s->end = request.end;
+    s->streamed = arrlen(s->summary) > 0;
+    if (interrupt_seen() && !s->streamed) { /* rather what it is a summary of */
+        s->summary = *text;
+        *text = NULL;
+    }
+    if (level->number == 0 && request.read)
+        coverage_add(&s->coverage, level->passages[0]);
+    return result;
+}
+
+/* What the first level read: kept for the report. */
+static void keep_chunks(struct summarizer *s, struct level *level)
+{
+    for (ptrdiff_t i = 0; i < arrlen(level->passages); i++)
+        if (level->answers[i])
+            coverage_add(&s->coverage, level->passages[i]);
+    s->chunks = level->passages;
+    s->answers = level->answers;
+    level->passages = NULL;
+    level->answers = NULL;
+}
+
+/* One level; 1: another one follows, whose text is *text. */
+static int run_level(struct summarizer *s, struct level *level, char **text, struct error *err)
+{
+    level->passages =
+        passages_cut(&level->document, s->most, level->number == 0 ? s->most / OVERLAP_PART : 0);
+    s->levels = level->number + 1;
+    if (arrlen(level->passages) == 1)
+        return ask_last(s, level, text, err);
+    int result = ask_all(s, level, err);
+    char *said = join(level);
+    if (level->number == 0)
+        keep_chunks(s, level);
+    if (result) {
+        arrfree(said);
+        return -1;
+    }
+    struct document next;
+    struct text words = {said, arrlenu(said)};
+    s->summary = said;
+    if (interrupt_seen()) {
+        s->end = "interrupted";
+        if (arrlen(said) == 0 && *text) { /* nothing of this level yet: all of the one before */
+            s->summary = *text;
+            *text = NULL;
+        }
+        return 0;
+    }
+    s->end = "end of text";
+    if (words.length == 0)
+        return 0;
+    if (document_open(&next, s->engine.tokenizer, words, err))
+        return -1;
+    bool shorter = next.ids.n <= level->document.ids.n / 4 * 3; /* or there is no end to levels */
+    if (!shorter) {
+        s->end = "not shorter";
+        document_close(&next);
+        return 0;
+    }
+    s->summary = NULL;
+    arrfree(*text);
+    *text = said;
+    struct level following = {.number = level->number + 1, .document = next};
+    level_close(level);
+    *level = following;
+    return 1;
+}
+
+int summarize_chunks(struct summarizer *s, struct error *err)
+{
+    struct level level = {.document = s->document};
+    char *text = NULL;
+    int result;
+    s->started = output_now();
+    do
+        result = run_level(s, &level, &text, err);
+    while (result == 1);
+    level_close(&level);
+    arrfree(text);
+    return result;
+}
