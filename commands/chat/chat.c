@@ -56,7 +56,7 @@ static int begin(struct chat *chat, struct error *err)
     struct text text = {system, system ? strlen(system) : 0};
     if (chat->keep.path && (access(chat->keep.path, F_OK) == 0 || errno != ENOENT))
         return restore(chat, err);
-    if (conversation_begin(&chat->conversation, system ? &text : NULL, err))
+    if (conversation_begin(&chat->conversation, system ? &text : NULL, NULL, err))
         return -1;
     chat_changed(chat);
     return 0;

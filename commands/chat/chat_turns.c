@@ -21,7 +21,7 @@ static int changed(struct chat *chat)
 
 static int begin(struct chat *chat, const struct text *system, struct error *err)
 {
-    if (conversation_begin(&chat->conversation, system, err))
+    if (conversation_begin(&chat->conversation, system, NULL, err))
         return -1;
     arrsetlen(chat->attached, 0);
     return changed(chat);

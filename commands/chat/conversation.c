@@ -161,15 +161,19 @@ void conversation_close(struct conversation *c)
     *c = (struct conversation){0};
 }
 
-int conversation_begin(struct conversation *c, const struct text *system, struct error *err)
+int conversation_begin(struct conversation *c, const struct text *system,
+                       const struct context *policy, struct error *err)
 {
     struct session session;
     struct session_options wanted = {.kv = c->options->kv_type,
                                      .max_bytes = c->options->max_memory};
     int64_t lead;
     if (count_lead(c, system, &lead, err) ||
-        chat_context(c->engine, c->options, c->asked, lead, &wanted.context, err) ||
-        session_open(&session, &c->engine->model, &wanted, err))
+        (!policy && chat_context(c->engine, c->options, c->asked, lead, &wanted.context, err)))
+        return -1;
+    if (policy)
+        wanted.context = *policy;
+    if (session_open(&session, &c->engine->model, &wanted, err))
         return -1;
     struct chat_turn *old = c->turns; /* which may have `system` */
     c->turns = NULL;
@@ -284,10 +288,12 @@ static int add_tokens(struct conversation *c, struct error *err)
 int conversation_ask(struct conversation *c, const char *text, size_t length, struct error *err)
 {
     conversation_add(c, CHAT_USER, text, length, (int64_t)c->ids.n);
-    int result = add_tokens(c, err);
-    if (result)
-        drop_last(c);
-    return result;
+    if (add_tokens(c, err) == 0) {
+        session_hold(&c->session);
+        return 0;
+    }
+    drop_last(c);
+    return -1;
 }
 
 int conversation_prepare(struct conversation *c, struct error *err)

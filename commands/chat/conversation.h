@@ -32,10 +32,11 @@ int conversation_open(struct conversation *conversation, const struct engine *en
                       const struct context *asked, struct error *err);
 void conversation_close(struct conversation *conversation); /* accepts a zeroed struct */
 
-/* From the beginning, with a system message (NULL: none); random numbers go on. On failure the
- * conversation is as it was. */
+/* From the beginning, with a system message (NULL: none), under a context policy (NULL: the one
+ * that --context and the system message ask for); random numbers go on. On failure the conversation
+ * is as it was. */
 int conversation_begin(struct conversation *conversation, const struct text *system,
-                       struct error *err);
+                       const struct context *policy, struct error *err);
 
 /* Adds text[length] as the user's turn, which is to be replied to. On failure nothing has changed.
  */

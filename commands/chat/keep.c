@@ -8,11 +8,13 @@
 #include "commands/array.h"
 #include "commands/chat/transcript.h"
 #include "commands/output.h"
+#include "model/identity.h"
 
 /* --- restoring ------------------------------------------------------------------------------ */
 
 struct reading {
     struct conversation *conversation;
+    const struct context *policy;
     int64_t n_ids;  /* in the file */
     int64_t before; /* where the turn before begins */
     bool out_of_order;
@@ -36,7 +38,8 @@ static void read_turn(void *context, enum chat_role role, const char *text, size
     if (reading->result || reading->out_of_order)
         return;
     if (first)
-        reading->result = conversation_begin(c, system ? &content : NULL, reading->err);
+        reading->result =
+            conversation_begin(c, system ? &content : NULL, reading->policy, reading->err);
     if (reading->result == 0 && !system)
         conversation_add(c, role, text, length, at);
     reading->before = at;
@@ -44,12 +47,16 @@ static void read_turn(void *context, enum chat_role role, const char *text, size
 
 static int read_turns(const struct restore *from, struct conversation *c, struct error *err)
 {
+    struct context own;
     struct reading reading = {.conversation = c, .n_ids = from->n_ids, .err = err};
+    if (!c->asked && identity_context(from->identity, &own, err))
+        return error_prefix(err, "%s", from->place);
+    reading.policy = c->asked ? NULL : &own;
     if (transcript_read(from->transcript, from->place, read_turn, &reading, err) || reading.result)
         return -1;
     if (reading.out_of_order || (arrlen(c->turns) > 0 && arrlast(c->turns).role == CHAT_USER))
         return error_set(err, "%s: the turns of the transcript are out of order", from->place);
-    return c->session.model ? 0 : conversation_begin(c, NULL, err);
+    return c->session.model ? 0 : conversation_begin(c, NULL, reading.policy, err);
 }
 
 static int fill(const struct restore *from, struct conversation *c, struct error *err)

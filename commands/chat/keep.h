@@ -12,8 +12,8 @@ struct keep {
     double written; /* ... and when it ended */
 };
 
-/* Goes on with the conversation in a file, under the policy that its system message asks for. The
- * conversation has been opened and not begun; on failure it can only be closed. */
+/* Goes on with the conversation in a file, under its own context policy unless --context asks for
+ * one. The conversation has been opened and not begun; on failure it can only be closed. */
 int keep_restore(const char *path, struct conversation *conversation, struct error *err);
 
 /* Writes the conversation to `path`, which names nothing yet, or a saved session. */
