@@ -139,8 +139,7 @@ static int take_turn(struct chat *chat, const char *line, size_t length, struct 
     return result;
 }
 
-/* A line that was typed, or read from a file or pipe. */
-static int take_line(struct chat *chat, const char *line, size_t length, struct error *err)
+int chat_line(struct chat *chat, const char *line, size_t length, struct error *err)
 {
     if (length == 0 && arrlen(chat->attached) == 0)
         return 0;
@@ -178,7 +177,7 @@ static int converse(struct chat *chat, struct error *err)
         interrupted = kind == LINE_INTERRUPTED;
         if (interrupted)
             fputs("\n(Ctrl-C again, or Ctrl-D, ends the chat)\n", stderr);
-        else if (take_line(chat, line, length, err) && !survives(chat, err))
+        else if (chat_line(chat, line, length, err) && !survives(chat, err))
             result = -1;
     }
     free(line);

@@ -33,6 +33,9 @@ struct chat {
  * chat_close in any case. */
 int chat_open(struct chat *chat, const struct options *options, struct error *err);
 void chat_close(struct chat *chat);
+/* What was typed, or read from a file or pipe: a turn, or where a person types a command.
+ * line[length] is 0. */
+int chat_line(struct chat *chat, const char *line, size_t length, struct error *err);
 /* After the conversation has become another one: what is said once may be said again. */
 void chat_changed(struct chat *chat);
 

@@ -132,6 +132,8 @@ static int edit_text(const struct text *old, char **text, size_t *length, struct
                      ? -1
                      : 0;
     unlink(path);
+    if (result)
+        *text = NULL;
     while (result == 0 && *length > 0 && (*text)[*length - 1] == '\n')
         --*length;
     return result;
