@@ -89,6 +89,86 @@ START_TEST(chat_of_nothing_says_nothing)
 }
 END_TEST
 
+enum { TURNS = 200, TRAINED = 128, FULL = 20 };
+
+static double number(const cJSON *object, const char *name)
+{
+    const cJSON *item = cJSON_GetObjectItem(object, name);
+    ck_assert_msg(cJSON_IsNumber(item), "%s", name);
+    return item->valuedouble;
+}
+
+/* Tokens of what ChatML puts between a reply and the next. */
+static double count_between(const char *content)
+{
+    char text[300];
+    snprintf(text, sizeof text,
+             "<|im_end|>\n<|im_start|>user\n%s<|im_end|>\n<|im_start|>assistant\n", content);
+    const char *const arguments[] = {"tokenize", "-m",        TINY,     "-p",
+                                     text,       "--special", "--json", NULL};
+    struct program program = run(arguments, NULL);
+    cJSON *object = cJSON_Parse(program.out);
+    int n = cJSON_GetArraySize(cJSON_GetObjectItem(object, "ids")) - 1; /* the BOS in front */
+    cJSON_Delete(object);
+    program_free(&program);
+    return n;
+}
+
+/* 200 turns, far past the training length, under the policy that chat chooses, and one with a
+ * system message: every turn costs its own tokens, and at most the last one of the reply before,
+ * which has not been fed; and the cache is as large as it was. */
+static const char *const endless[][4] = {{NULL},
+                                         {"--context", "sinks=4,window=156", "--system", "Hi."}};
+
+START_TEST(a_turn_costs_what_it_adds_for_ever)
+{
+    const char *arguments[24] = {"chat",   "-m",     TINY, "-n",     "12",           "--template",
+                                 "chatml", "--seed", "1",  "--json", "--max-memory", "1M"};
+    char input[TURNS * 8] = "";
+    for (int i = 0; i < 4 && endless[_i][i]; i++)
+        arguments[12 + i] = endless[_i][i];
+    for (int i = 0; i < TURNS; i++)
+        memcpy(input + strlen(input), "hello\n", 7);
+    double between = count_between("hello");
+    ck_assert_double_gt(between, 5);
+    struct program program = run(arguments, input);
+    double most_before = 0, most_after = 0, position = 0, left = 0;
+    const char *line = program.out;
+    for (int i = 0; i < TURNS; i++, line = strchr(line, '\n') + 1) {
+        cJSON *turn = cJSON_Parse(line);
+        ck_assert_ptr_nonnull(turn);
+        double prompt = number(turn, "prompt_tokens"), cache = number(turn, "cache_bytes");
+        ck_assert_msg(i == 0 || (prompt >= between && prompt <= between + 1),
+                      "turn %d: %g tokens, expected %g or one more", i + 1, prompt, between);
+        double *most = i < FULL ? &most_before : &most_after;
+        *most = cache > *most ? cache : *most;
+        position = number(turn, "position");
+        left = number(turn, "turns_left");
+        cJSON_Delete(turn);
+    }
+    ck_assert_double_gt(position, 16 * TRAINED);
+    ck_assert_double_le(most_after, most_before);
+    ck_assert_double_gt(left, TURNS - FULL);
+    ck_assert_double_lt(left, TURNS);
+    program_free(&program);
+}
+END_TEST
+
+/* Until the training length is reached chat's own policy is no other than none. */
+START_TEST(the_policy_of_its_own_changes_nothing_before_it_matters)
+{
+    const char *const own[] = {"chat", "-m", TINY, "-n", "16", "--seed", "4", "-q", NULL};
+    const char *const all[] = {"chat", "-m", TINY,        "-n",  "16", "--seed",
+                               "4",    "-q", "--context", "all", NULL};
+    struct program a = run(own, "one two\nthree\nfour\n");
+    struct program b = run(all, "one two\nthree\nfour\n");
+    ck_assert_uint_eq(a.out_bytes, b.out_bytes);
+    ck_assert_mem_eq(a.out, b.out, a.out_bytes);
+    program_free(&a);
+    program_free(&b);
+}
+END_TEST
+
 /* Type, the largest relative squared error of a random matrix in it (half a step of a uniform
  * quantiser with so many bits over a Gaussian, with room for the rows that fall back), and its name
  * in info. */
@@ -173,6 +253,8 @@ Suite *conversation_suite(void)
     tcase_add_test(tcase, chat_answers_every_line_and_prints_replies_only);
     tcase_add_test(tcase, chat_takes_a_template_by_name_or_file);
     tcase_add_test(tcase, chat_of_nothing_says_nothing);
+    tcase_add_loop_test(tcase, a_turn_costs_what_it_adds_for_ever, 0, 2);
+    tcase_add_test(tcase, the_policy_of_its_own_changes_nothing_before_it_matters);
     tcase_add_loop_test(tcase, quantize_writes_a_model_that_runs, 0,
                         sizeof types / sizeof types[0]);
     tcase_add_test(tcase, interrupt_keeps_the_text_and_is_code_130);
