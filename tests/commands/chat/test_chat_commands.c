@@ -162,7 +162,8 @@ END_TEST
 /* A turn that is taken back has never been: what comes then is the same, and costs as much. */
 START_TEST(undo_is_as_if_the_turn_had_not_been)
 {
-    const char *const options[] = {policies[_i][0], policies[_i][1], "--temperature", "0", NULL};
+    const char *const options[] = {
+        policies[_i][0], policies[_i][1], "--temperature", "0", "--repeat-penalty", "1.3", NULL};
     struct chat with, without;
     open_chat(&with, options);
     open_chat(&without, options);

@@ -10,13 +10,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "commands/array.h"
+#include "commands/chat/conversation.h"
 #include "tests/program.h"
 #include "tests/suites.h"
 #include "tests/support.h"
 
 #define TINY "tests/data/llama.gguf"
-
-enum { MAX_ARGUMENTS = 16 };
 
 static struct program run(const char *const *arguments, const char *input)
 {
@@ -169,6 +169,115 @@ START_TEST(the_policy_of_its_own_changes_nothing_before_it_matters)
 }
 END_TEST
 
+/* --- where the template changes what came before -----------------------------------------------
+ */
+
+struct opened {
+    struct options options;
+    struct engine engine;
+    struct chat_template template;
+    struct conversation conversation;
+};
+
+static void open_conversation(struct opened *opened, const char *family, const char *system)
+{
+    struct error err = {""};
+    struct text text = {system, system ? strlen(system) : 0};
+    *opened = (struct opened){
+        .options = {.model = TINY, .kv_type = FORMAT_F16, .sampler = sampler_defaults}};
+    opened->options.rope.kind = -1;
+    ck_assert_msg(engine_open(&opened->engine, &opened->options, &err) == 0, "%s", err.text);
+    ck_assert_int_eq(chat_named(&opened->template, family, 0, &err), 0);
+    ck_assert_int_eq(conversation_open(&opened->conversation, &opened->engine, &opened->options,
+                                       &opened->template, NULL, &err),
+                     0);
+    ck_assert_msg(conversation_begin(&opened->conversation, system ? &text : NULL, NULL, &err) == 0,
+                  "%s", err.text);
+}
+
+static void close_conversation(struct opened *opened)
+{
+    conversation_close(&opened->conversation);
+    chat_template_free(&opened->template);
+    engine_close(&opened->engine);
+}
+
+/* A turn, and a reply as if the model had generated that text. */
+static void talk(struct opened *opened, const char *turn, const char *reply)
+{
+    struct conversation *c = &opened->conversation;
+    struct error err = {""};
+    ck_assert_msg(conversation_ask(c, turn, strlen(turn), &err) == 0, "%s", err.text);
+    int64_t start = (int64_t)c->ids.n;
+    ck_assert_int_eq(tokenizer_encode(opened->engine.tokenizer, reply, strlen(reply),
+                                      (struct encode_options){0}, &c->ids, &err),
+                     0);
+    conversation_add(c, CHAT_ASSISTANT, reply, strlen(reply), start);
+    ck_assert_int_eq(session_feed(&c->session, c->ids.ids + c->session.position,
+                                  (int64_t)c->ids.n - c->session.position, NULL, &err),
+                     0);
+}
+
+static const struct {
+    const char *family, *system, *reply;
+    bool rewrites;
+} families[] = {
+    {"mistral-v3", "Be odd.", "yes", true}, {"mistral-v3", NULL, "yes", false},
+    {"qwen3", NULL, "a</think>b", true},    {"qwen3", "Be odd.", "b", false},
+    {"chatml", NULL, "a</think>b", false},
+};
+
+START_TEST(the_past_changes_where_the_template_says_so)
+{
+    struct opened opened;
+    struct error err = {""};
+    struct token_list whole = {0};
+    open_conversation(&opened, families[_i].family, families[_i].system);
+    struct conversation *c = &opened.conversation;
+    for (int i = 0; i < 3; i++) {
+        talk(&opened, "a turn", families[_i].reply);
+        int64_t before = c->session.position;
+        ck_assert_int_eq(conversation_ask(c, "next", 4, &err), 0);
+        ck_assert_int_eq(c->session.position < before, families[_i].rewrites);
+        if (families[_i].rewrites) {
+            whole.n = 0;
+            ck_assert_int_eq(chat_render(&opened.template, opened.engine.tokenizer, c->turns,
+                                         arrlenu(c->turns), &whole, &err),
+                             0);
+            ck_assert_uint_eq(c->ids.n, whole.n);
+            ck_assert_mem_eq(c->ids.ids, whole.ids, whole.n * sizeof *whole.ids);
+        }
+        ck_assert_int_eq(conversation_take_turn(c, &err), 0);
+    }
+    token_list_free(&whole);
+    close_conversation(&opened);
+}
+END_TEST
+
+/* Once the policy has let go of it, the past stays as it was. */
+START_TEST(what_has_left_is_not_read_again)
+{
+    struct opened opened;
+    struct error err = {""};
+    open_conversation(&opened, "mistral-v3", "Be odd.");
+    struct conversation *c = &opened.conversation;
+    char reply[600];
+    memset(reply, 'z', sizeof reply);
+    reply[sizeof reply - 1] = '\0';
+    talk(&opened, "a turn", reply);
+    talk(&opened, "another", reply);
+    int64_t before = c->session.position;
+    ck_assert_int_eq(c->session.context.kind, CONTEXT_WINDOW);
+    ck_assert_int_eq(conversation_ask(c, "next", 4, &err), 0);
+    ck_assert_int_eq(c->session.position, before);
+    ck_assert_uint_lt(c->ids.n, (size_t)before + 60);
+    ck_assert_int_eq(conversation_turns_left(c), 0); /* engine.context is the caller's to set */
+    opened.engine.context = c->session.context;
+    ck_assert_int_eq(conversation_turns_left(c), 1);
+    close_conversation(&opened);
+}
+END_TEST
+
 /* Type, the largest relative squared error of a random matrix in it (half a step of a uniform
  * quantiser with so many bits over a Gaussian, with room for the rows that fall back), and its name
  * in info. */
@@ -255,6 +364,9 @@ Suite *conversation_suite(void)
     tcase_add_test(tcase, chat_of_nothing_says_nothing);
     tcase_add_loop_test(tcase, a_turn_costs_what_it_adds_for_ever, 0, 2);
     tcase_add_test(tcase, the_policy_of_its_own_changes_nothing_before_it_matters);
+    tcase_add_loop_test(tcase, the_past_changes_where_the_template_says_so, 0,
+                        sizeof families / sizeof families[0]);
+    tcase_add_test(tcase, what_has_left_is_not_read_again);
     tcase_add_loop_test(tcase, quantize_writes_a_model_that_runs, 0,
                         sizeof types / sizeof types[0]);
     tcase_add_test(tcase, interrupt_keeps_the_text_and_is_code_130);
