@@ -175,9 +175,9 @@ static int converse(struct chat *chat, struct error *err)
             break;
         }
         interrupted = kind == LINE_INTERRUPTED;
-        if (interrupted)
+        if (interrupted && chat->terminal)
             fputs("\n(Ctrl-C again, or Ctrl-D, ends the chat)\n", stderr);
-        else if (chat_line(chat, line, length, err) && !survives(chat, err))
+        else if (!interrupted && chat_line(chat, line, length, err) && !survives(chat, err))
             result = -1;
     }
     free(line);

@@ -1,6 +1,9 @@
 /* chat_context: see chat_context.h. */
 #include "commands/chat/chat_context.h"
 
+/* What a model needs of its first tokens as a place for attention to rest (Xiao et al. 2023). */
+enum { FEWEST_SINKS = 4 };
+
 /* Whether some layer meets rotations that it was not trained on, and nobody has said what to do
  * about it. */
 static bool outgrows(const struct engine *engine, const struct options *options)
@@ -28,9 +31,10 @@ int chat_context(const struct engine *engine, const struct options *options,
     int64_t length = engine->train_length;
     *context = asked ? *asked : (struct context){.kind = CONTEXT_ALL};
     if (!asked) {
+        int64_t sinks = lead > FEWEST_SINKS ? lead : FEWEST_SINKS;
         const struct context window = {
-            .kind = CONTEXT_WINDOW, .sinks = lead, .window = length - lead};
-        if (lead <= length / 2 && outgrows(engine, options) &&
+            .kind = CONTEXT_WINDOW, .sinks = sinks, .window = length - sinks};
+        if (sinks <= length / 2 && outgrows(engine, options) &&
             session_allows(&engine->model, &window, &ignored) == 0)
             *context = window;
         return 0;

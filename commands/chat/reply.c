@@ -144,7 +144,7 @@ int chat_reply(struct chat *chat, struct error *err)
     stream_close(&chat->stream);
     if (result) {
         conversation_take_turn(&chat->conversation, &ignored);
-        return -1;
+        return chat->terminal ? error_prefix(err, "the turn is taken back") : -1;
     }
     /* A disk that is full ends no conversation. */
     struct error unsaved;

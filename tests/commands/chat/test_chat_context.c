@@ -18,7 +18,7 @@ static const struct {
     {"llama", NULL, 30, "sinks=30,window=98"},
     {"llama", NULL, 64, "sinks=64,window=64"},
     {"llama", NULL, 65, "all"},
-    {"llama", NULL, 0, "window=128"},
+    {"llama", NULL, 0, "sinks=4,window=124"},
     {"mistral", NULL, 30, "all"}, /* all its layers have windows of 24 */
     {"bloom", NULL, 30, "all"},
     {"gpt2", NULL, 30, "all"},

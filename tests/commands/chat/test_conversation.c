@@ -154,6 +154,21 @@ START_TEST(a_turn_costs_what_it_adds_for_ever)
 }
 END_TEST
 
+/* That it is chat's choice is said once, when it begins to matter. */
+START_TEST(the_policy_of_its_own_is_said)
+{
+    const char *const arguments[] = {"chat", "-m", TINY, "-n", "60", "--seed", "4", "-v", NULL};
+    struct program program = run(arguments, "one two\nthree\nfour\nfive\nsix\n");
+    const char *past = strstr(program.err, "past the training length of 128 tokens: the window "
+                                           "keeps the last 124 tokens and the first 4");
+    ck_assert_msg(past != NULL, "%s", program.err);
+    const char *choice = strstr(past, "chat's choice for this model; --context all");
+    ck_assert_ptr_nonnull(choice);
+    ck_assert_ptr_null(strstr(choice + 1, "chat's choice"));
+    program_free(&program);
+}
+END_TEST
+
 /* Until the training length is reached chat's own policy is no other than none. */
 START_TEST(the_policy_of_its_own_changes_nothing_before_it_matters)
 {
@@ -363,6 +378,7 @@ Suite *conversation_suite(void)
     tcase_add_test(tcase, chat_takes_a_template_by_name_or_file);
     tcase_add_test(tcase, chat_of_nothing_says_nothing);
     tcase_add_loop_test(tcase, a_turn_costs_what_it_adds_for_ever, 0, 2);
+    tcase_add_test(tcase, the_policy_of_its_own_is_said);
     tcase_add_test(tcase, the_policy_of_its_own_changes_nothing_before_it_matters);
     tcase_add_loop_test(tcase, the_past_changes_where_the_template_says_so, 0,
                         sizeof families / sizeof families[0]);
