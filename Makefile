@@ -28,7 +28,8 @@ WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes -Wcast-alig
 COMPILE := $(CC) -std=c11 -D_GNU_SOURCE $(OPTIMIZE) -g -ffp-contract=off -fopenmp $(WARNINGS) -I. \
           $(call package,--cflags,libpcre2-8 libcjson) $(CFLAGS)
 LIBS := $(call package,--libs,libpcre2-8,-l:libpcre2-8.so.0) \
-        $(call package,--libs,libcjson,-lcjson) -lm
+        $(call package,--libs,libcjson,-lcjson) \
+        $(if $(CROSS),,$(call package,--libs,libedit,-ledit)) -lm
 LINK = $(CC) -fopenmp -Wl,--as-needed $(SANITIZE) $(LDFLAGS)
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(FOREIGN),$1))

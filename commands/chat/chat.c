@@ -9,6 +9,7 @@
 
 #include "commands/array.h"
 #include "commands/chat/chat_commands.h"
+#include "commands/chat/editor.h"
 #include "commands/chat/reply.h"
 #include "commands/chat/transcript.h"
 #include "commands/commands.h"
@@ -97,31 +98,6 @@ void chat_close(struct chat *chat)
 
 /* --- the loop ------------------------------------------------------------------------------- */
 
-enum line { LINE_TEXT, LINE_INTERRUPTED, LINE_END };
-
-/* The next line without its end; *line grows as getline's. */
-static enum line read_line(struct chat *chat, char **line, size_t *capacity, size_t *length)
-{
-    if (chat->terminal) {
-        fputs("> ", stderr);
-        fflush(stderr);
-    }
-    interrupt_clear();
-    errno = 0;
-    if (interrupt_end_seen())
-        return LINE_END;
-    ssize_t n = getline(line, capacity, stdin);
-    if (n < 0) {
-        bool interrupted = errno == EINTR && interrupt_seen() && !interrupt_end_seen();
-        clearerr(stdin);
-        return interrupted ? LINE_INTERRUPTED : LINE_END;
-    }
-    *length = (size_t)n;
-    while (*length > 0 && ((*line)[*length - 1] == '\n' || (*line)[*length - 1] == '\r'))
-        (*line)[--*length] = '\0';
-    return LINE_TEXT;
-}
-
 /* A line as a turn, behind what /read has read. */
 static int take_turn(struct chat *chat, const char *line, size_t length, struct error *err)
 {
@@ -143,7 +119,7 @@ int chat_line(struct chat *chat, const char *line, size_t length, struct error *
 {
     if (length == 0 && arrlen(chat->attached) == 0)
         return 0;
-    bool slash = chat->terminal && line[0] == '/';
+    bool slash = chat->terminal && line[0] == '/' && !memchr(line, '\n', length);
     if (slash && line[1] != '/')
         return chat_command(chat, line, err);
     return take_turn(chat, line + slash, length - slash, err);
@@ -159,28 +135,39 @@ static bool survives(struct chat *chat, const struct error *err)
     return true;
 }
 
+/* The names of the commands, as the editor wants them (stb_ds array). */
+static const char **command_names(void)
+{
+    const char **names = NULL;
+    for (const struct chat_command *command = chat_commands; command->name; command++)
+        arrput(names, command->name);
+    arrput(names, NULL);
+    return names;
+}
+
 static int converse(struct chat *chat, struct error *err)
 {
-    char *line = NULL;
-    size_t capacity = 0;
-    size_t length = 0;
+    struct editor editor;
+    const char **names = command_names();
+    const char *line;
+    size_t length;
     int result = EXIT_OK;
     bool interrupted = false; /* the line before was */
+    editor_open(&editor, names, &chat->output);
     while (result == EXIT_OK && !chat->quit) {
-        enum line kind = read_line(chat, &line, &capacity, &length);
-        if (kind == LINE_END || (kind == LINE_INTERRUPTED && interrupted)) {
-            if (chat->terminal)
-                fputc('\n', stderr);
-            result = kind == LINE_END ? EXIT_OK : EXIT_INTERRUPTED;
+        enum editor_result kind = editor_read(&editor, &line, &length);
+        if (kind == EDITOR_END)
             break;
-        }
-        interrupted = kind == LINE_INTERRUPTED;
-        if (interrupted && chat->terminal)
-            fputs("\n(Ctrl-C again, or Ctrl-D, ends the chat)\n", stderr);
+        if (kind == EDITOR_INTERRUPTED && interrupted)
+            result = EXIT_INTERRUPTED;
+        interrupted = kind == EDITOR_INTERRUPTED;
+        if (interrupted && result == EXIT_OK && chat->terminal)
+            fputs("(Ctrl-C again, or Ctrl-D, ends the chat)\n", stderr);
         else if (!interrupted && chat_line(chat, line, length, err) && !survives(chat, err))
             result = -1;
     }
-    free(line);
+    editor_close(&editor);
+    arrfree(names);
     struct error unsaved;
     if (keep_save_last(&chat->keep, &chat->conversation, &unsaved) && result != -1) {
         *err = unsaved;

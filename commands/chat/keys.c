@@ -42,12 +42,10 @@ static void restore_terminal(void)
 int keys_begin(void)
 {
     static const char on[] = "\033[?2004h";
-    static bool registered;
-    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK))
+    static bool ready;
+    if (!ready && (pipe2(ends, O_CLOEXEC | O_NONBLOCK) || atexit(restore_terminal)))
         return -1;
-    if (!registered)
-        atexit(restore_terminal);
-    registered = true;
+    ready = true;
     tcgetattr(STDIN_FILENO, &modes);
     editing = true;
     (void)!write(STDERR_FILENO, on, sizeof on - 1);
@@ -69,8 +67,6 @@ void keys_end(void)
     unsigned char number;
     while (read(ends[0], &number, 1) == 1)
         raise(number);
-    close(ends[0]);
-    close(ends[1]);
 }
 
 /* More bytes. Returns as keys_read does. */
