@@ -158,7 +158,7 @@ static int converse(struct chat *chat, struct error *err)
         enum editor_result kind = editor_read(&editor, &line, &length);
         if (kind == EDITOR_END)
             break;
-        if (kind == EDITOR_INTERRUPTED && interrupted)
+        if (kind == EDITOR_INTERRUPTED && interrupted && length == 0)
             result = EXIT_INTERRUPTED;
         interrupted = kind == EDITOR_INTERRUPTED;
         if (interrupted && result == EXIT_OK && chat->terminal)

@@ -163,6 +163,7 @@ static enum editor_result edit_turn(struct editor *editor, const char **text, si
         fflush(editor->screen);
     }
     keys_end();
+    *length = line ? (size_t)n - 1 : 0;
     if (editor->signal == SIGINT)
         return EDITOR_INTERRUPTED;
     if (editor->signal != 0)
@@ -185,6 +186,7 @@ static enum editor_result read_turn(struct editor *editor, const char **text, si
     if (editor->prompts)
         fputs(prompt, stderr);
     errno = 0;
+    *length = 0;
     ssize_t n = getline(&editor->text, &editor->capacity, stdin);
     if (n < 0) {
         bool interrupted = errno == EINTR && interrupt_seen() && !interrupt_end_seen();

@@ -39,7 +39,8 @@ void editor_open(struct editor *editor, const char *const *words, struct output 
 void editor_close(struct editor *editor); /* accepts a zeroed struct */
 
 /* Asks for the next turn: text[length], with a 0 behind it, valid until the next call.
- * EDITOR_INTERRUPTED: Ctrl-C took the line away. EDITOR_END: no more turns, or a signal asked for
+ * EDITOR_INTERRUPTED: Ctrl-C took a line of *length
+ * characters away. EDITOR_END: no more turns, or a signal asked for
  * the end and has been raised anew. After both the cursor is at the beginning of a line. */
 enum editor_result editor_read(struct editor *editor, const char **text, size_t *length);
 
