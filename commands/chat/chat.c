@@ -24,24 +24,15 @@ void chat_changed(struct chat *chat)
                                      .session = &chat->conversation.session,
                                      .options = &chat->options,
                                      .output = &chat->output};
+    chat->last = (struct generate){0};
     chat->turns_left = conversation_turns_left(&chat->conversation);
 }
 
-/* Goes on with the conversation that is on disk. A file that is refused keeps what was said. */
 static int restore(struct chat *chat, struct error *err)
 {
     const char *path = chat->keep.path;
-    struct error ignored;
-    char *text = NULL;
-    size_t length;
-    if (keep_restore(path, &chat->conversation, err)) {
-        struct error reason = *err;
-        if (restore_transcript(path, &text, &length, &ignored) >= 0)
-            error_set(err, "%s (chat --session %s --export FILE writes what was said)", reason.text,
-                      path);
-        free(text);
+    if (keep_restore(path, &chat->conversation, err))
         return -1;
-    }
     if (chat->options.system)
         return error_set(err, "--system: the conversation in %s has begun", path);
     chat_changed(chat);
@@ -105,12 +96,12 @@ static int take_turn(struct chat *chat, const char *line, size_t length, struct 
         return -1;
     size_t attached = arrlenu(chat->attached);
     if (attached == 0)
-        return chat_turn(chat, line, length, err);
+        return reply_to(chat, line, length, err);
     if (length > 0) {
         memcpy(arraddnptr(chat->attached, 2), "\n\n", 2);
         memcpy(arraddnptr(chat->attached, length), line, length);
     }
-    int result = chat_turn(chat, chat->attached, arrlenu(chat->attached), err);
+    int result = reply_to(chat, chat->attached, arrlenu(chat->attached), err);
     arrsetlen(chat->attached, result ? attached : 0);
     return result;
 }

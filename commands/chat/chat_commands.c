@@ -3,29 +3,30 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "commands/array.h"
 
 const struct chat_command chat_commands[] = {
-    {"/help", "", "this list", chat_help},
+    {"/help", "", "this list", slash_help},
     {"/system", "[TEXT]", "show the system message; with TEXT, begin again under that one",
-     chat_system},
-    {"/regen", "", "another reply to the last turn", chat_regen},
-    {"/undo", "", "take back the last turn and its reply", chat_undo},
+     slash_system},
+    {"/regen", "", "another reply to the last turn", slash_regen},
+    {"/undo", "", "take back the last turn and its reply", slash_undo},
     {"/edit", "[TEXT]", "the last turn again, as TEXT or as changed in $VISUAL or $EDITOR",
-     chat_edit},
-    {"/read", "FILE", "put a file's text in front of the next turn", chat_read},
-    {"/save", "FILE", "write the conversation; chat --session FILE goes on with it", chat_save},
-    {"/load", "FILE", "go on with a saved conversation, as chat --session FILE does", chat_load},
+     slash_edit},
+    {"/read", "FILE", "put a file's text in front of the next turn", slash_read},
+    {"/save", "FILE", "write the conversation; chat --session FILE goes on with it", slash_save},
+    {"/load", "FILE", "go on with a saved conversation, as chat --session FILE does", slash_load},
     {"/export", "FILE", "write what was said as Markdown, or JSON where FILE ends in .json",
-     chat_export},
-    {"/stats", "", "tokens, speed and memory", chat_stats},
-    {"/context", "", "what the model sees, and what has left", chat_show_context},
+     slash_export},
+    {"/stats", "", "tokens, speed and memory", slash_stats},
+    {"/context", "", "what the model sees, and what has left", slash_context},
     {"/set", "[NAME [VALUE]]", "options of sampling, as on the command line; alone, show them",
-     chat_set},
-    {"/reset", "", "begin again, under the same system message", chat_reset},
-    {"/quit", "", "end (also Ctrl-D)", chat_quit},
+     slash_set},
+    {"/reset", "", "begin again, under the same system message", slash_reset},
+    {"/quit", "", "end (also Ctrl-D)", slash_quit},
     {NULL, NULL, NULL, NULL},
 };
 
@@ -55,10 +56,16 @@ int chat_command(struct chat *chat, const char *line, struct error *err)
     bool needed = command->argument[0] && command->argument[0] != '[';
     if ((needed && !*argument) || (!command->argument[0] && *argument))
         return error_set(err, "usage: %s %s", command->name, command->argument);
-    return command->run(chat, argument, err);
+    size_t end = strlen(argument);
+    while (end > 0 && strchr(" \t", argument[end - 1]))
+        end--;
+    char *copy = strndup(argument, end);
+    int result = copy ? command->run(chat, copy, err) : error_memory(err, "a command", end);
+    free(copy);
+    return result;
 }
 
-int chat_help(struct chat *chat, const char *argument, struct error *err)
+int slash_help(struct chat *chat, const char *argument, struct error *err)
 {
     (void)argument;
     (void)err;
@@ -72,7 +79,7 @@ int chat_help(struct chat *chat, const char *argument, struct error *err)
     return 0;
 }
 
-int chat_quit(struct chat *chat, const char *argument, struct error *err)
+int slash_quit(struct chat *chat, const char *argument, struct error *err)
 {
     (void)argument;
     (void)err;
@@ -97,7 +104,7 @@ static int change_sampler(struct chat *chat, const struct sampler_options *optio
     return 0;
 }
 
-int chat_set(struct chat *chat, const char *argument, struct error *err)
+int slash_set(struct chat *chat, const char *argument, struct error *err)
 {
     if (!*argument) {
         output_clear(&chat->output);

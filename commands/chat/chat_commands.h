@@ -8,7 +8,7 @@ struct chat_command {
     const char *name;     /* "/save" */
     const char *argument; /* "FILE", "[TEXT]", or "" */
     const char *help;
-    /* `argument` is what stands behind the name, "" where nothing does. */
+    /* `argument` is what stands behind the name, without spaces around it. */
     int (*run)(struct chat *chat, const char *argument, struct error *err);
 };
 
@@ -23,22 +23,22 @@ int chat_command(struct chat *chat, const char *line, struct error *err);
 void chat_say(struct chat *chat, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* chat_commands.c */
-int chat_help(struct chat *chat, const char *argument, struct error *err);
-int chat_quit(struct chat *chat, const char *argument, struct error *err);
-int chat_set(struct chat *chat, const char *argument, struct error *err);
+int slash_help(struct chat *chat, const char *argument, struct error *err);
+int slash_quit(struct chat *chat, const char *argument, struct error *err);
+int slash_set(struct chat *chat, const char *argument, struct error *err);
 /* chat_turns.c: what changes the turns */
-int chat_system(struct chat *chat, const char *argument, struct error *err);
-int chat_reset(struct chat *chat, const char *argument, struct error *err);
-int chat_regen(struct chat *chat, const char *argument, struct error *err);
-int chat_undo(struct chat *chat, const char *argument, struct error *err);
-int chat_edit(struct chat *chat, const char *argument, struct error *err);
+int slash_system(struct chat *chat, const char *argument, struct error *err);
+int slash_reset(struct chat *chat, const char *argument, struct error *err);
+int slash_regen(struct chat *chat, const char *argument, struct error *err);
+int slash_undo(struct chat *chat, const char *argument, struct error *err);
+int slash_edit(struct chat *chat, const char *argument, struct error *err);
 /* chat_files.c */
-int chat_save(struct chat *chat, const char *argument, struct error *err);
-int chat_load(struct chat *chat, const char *argument, struct error *err);
-int chat_export(struct chat *chat, const char *argument, struct error *err);
-int chat_read(struct chat *chat, const char *argument, struct error *err);
+int slash_save(struct chat *chat, const char *argument, struct error *err);
+int slash_load(struct chat *chat, const char *argument, struct error *err);
+int slash_export(struct chat *chat, const char *argument, struct error *err);
+int slash_read(struct chat *chat, const char *argument, struct error *err);
 /* chat_facts.c */
-int chat_stats(struct chat *chat, const char *argument, struct error *err);
-int chat_show_context(struct chat *chat, const char *argument, struct error *err);
+int slash_stats(struct chat *chat, const char *argument, struct error *err);
+int slash_context(struct chat *chat, const char *argument, struct error *err);
 
 #endif

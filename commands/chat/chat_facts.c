@@ -8,7 +8,7 @@ static double per_second(int64_t n, double seconds)
     return seconds > 0 ? (double)n / seconds : 0;
 }
 
-int chat_stats(struct chat *chat, const char *argument, struct error *err)
+int slash_stats(struct chat *chat, const char *argument, struct error *err)
 {
     const struct conversation *c = &chat->conversation;
     const struct generate *last = &chat->last;
@@ -29,7 +29,7 @@ int chat_stats(struct chat *chat, const char *argument, struct error *err)
     return 0;
 }
 
-int chat_show_context(struct chat *chat, const char *argument, struct error *err)
+int slash_context(struct chat *chat, const char *argument, struct error *err)
 {
     const struct conversation *c = &chat->conversation;
     const struct session *session = &c->session;
@@ -41,9 +41,7 @@ int chat_show_context(struct chat *chat, const char *argument, struct error *err
     (void)err;
     context_text(&session->context, text, sizeof text);
     chat_say(chat, "policy           %s%s", text,
-             c->asked || session->context.kind == CONTEXT_ALL
-                 ? ""
-                 : " (chat's choice for this model; --context all keeps all)");
+             c->chosen ? " (chat's choice for this model; --context all keeps all)" : "");
     if (session->context.sinks > 0)
         chat_say(chat,
                  "sinks            the first %lld tokens stay; %lld come before your first word%s",

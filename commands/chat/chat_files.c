@@ -7,7 +7,7 @@
 #include "commands/chat/transcript.h"
 #include "commands/interrupt.h"
 
-int chat_read(struct chat *chat, const char *argument, struct error *err)
+int slash_read(struct chat *chat, const char *argument, struct error *err)
 {
     struct options source = {.file = argument};
     struct token_list ids = {0};
@@ -31,7 +31,7 @@ int chat_read(struct chat *chat, const char *argument, struct error *err)
     return result;
 }
 
-int chat_save(struct chat *chat, const char *argument, struct error *err)
+int slash_save(struct chat *chat, const char *argument, struct error *err)
 {
     if (keep_write(&chat->conversation, argument, err))
         return -1;
@@ -39,7 +39,7 @@ int chat_save(struct chat *chat, const char *argument, struct error *err)
     return 0;
 }
 
-int chat_load(struct chat *chat, const char *argument, struct error *err)
+int slash_load(struct chat *chat, const char *argument, struct error *err)
 {
     struct conversation loaded;
     char *path = strdup(argument);
@@ -68,7 +68,7 @@ int chat_load(struct chat *chat, const char *argument, struct error *err)
     return 0;
 }
 
-int chat_export(struct chat *chat, const char *argument, struct error *err)
+int slash_export(struct chat *chat, const char *argument, struct error *err)
 {
     if (transcript_export(chat->conversation.turns, argument, err))
         return -1;

@@ -11,23 +11,17 @@
 #include "commands/chat/chat_commands.h"
 #include "commands/chat/reply.h"
 
-/* The conversation is another one, or shorter. */
-static int changed(struct chat *chat)
-{
-    chat->keep.changed = true;
-    chat_changed(chat);
-    return 0;
-}
-
 static int begin(struct chat *chat, const struct text *system, struct error *err)
 {
     if (conversation_begin(&chat->conversation, system, NULL, err))
         return -1;
     arrsetlen(chat->attached, 0);
-    return changed(chat);
+    chat->keep.changed = true;
+    chat_changed(chat);
+    return 0;
 }
 
-int chat_system(struct chat *chat, const char *argument, struct error *err)
+int slash_system(struct chat *chat, const char *argument, struct error *err)
 {
     struct text text = {argument, strlen(argument)};
     const struct text *now = conversation_system(&chat->conversation);
@@ -46,7 +40,7 @@ int chat_system(struct chat *chat, const char *argument, struct error *err)
     return 0;
 }
 
-int chat_reset(struct chat *chat, const char *argument, struct error *err)
+int slash_reset(struct chat *chat, const char *argument, struct error *err)
 {
     (void)argument;
     return begin(chat, conversation_system(&chat->conversation), err);
@@ -58,17 +52,17 @@ static int check_turns(const struct chat *chat, struct error *err)
                                                          : error_set(err, "there is no turn yet");
 }
 
-int chat_regen(struct chat *chat, const char *argument, struct error *err)
+int slash_regen(struct chat *chat, const char *argument, struct error *err)
 {
     (void)argument;
     if (check_turns(chat, err))
         return -1;
     if (chat->options.sampler.temperature <= 0)
         chat_say(chat, "(temperature is 0: the likeliest reply does not change)");
-    return conversation_take_reply(&chat->conversation, err) ? -1 : chat_reply(chat, err);
+    return conversation_take_reply(&chat->conversation, err) ? -1 : reply_again(chat, err);
 }
 
-int chat_undo(struct chat *chat, const char *argument, struct error *err)
+int slash_undo(struct chat *chat, const char *argument, struct error *err)
 {
     (void)argument;
     if (check_turns(chat, err) || conversation_take_turn(&chat->conversation, err))
@@ -76,7 +70,8 @@ int chat_undo(struct chat *chat, const char *argument, struct error *err)
     const struct text *last = conversation_last_user(&chat->conversation);
     chat_say(chat, last ? "the last turn is now: %s" : "no turn is left%s",
              last ? text_printable(*last).chars : "");
-    return changed(chat);
+    chat->keep.changed = true;
+    return 0;
 }
 
 /* --- /edit ---------------------------------------------------------------------------------- */
@@ -139,7 +134,7 @@ static int edit_text(const struct text *old, char **text, size_t *length, struct
     return result;
 }
 
-int chat_edit(struct chat *chat, const char *argument, struct error *err)
+int slash_edit(struct chat *chat, const char *argument, struct error *err)
 {
     struct conversation *c = &chat->conversation;
     char *text = NULL;
@@ -153,8 +148,8 @@ int chat_edit(struct chat *chat, const char *argument, struct error *err)
     if (result == 0)
         result = conversation_take_turn(c, err);
     if (result == 0) {
-        changed(chat);
-        result = chat_turn(chat, text ? text : argument, length, err);
+        chat->keep.changed = true;
+        result = reply_to(chat, text ? text : argument, length, err);
     }
     free(text);
     return result;

@@ -188,6 +188,7 @@ int conversation_begin(struct conversation *c, const struct text *system,
     session_close(&c->session);
     c->session = session;
     c->lead = lead;
+    c->chosen = !policy && !c->asked && session.context.kind != CONTEXT_ALL;
     c->ids.n = 0;
     sampler_look_back(&c->sampler, NULL, 0);
     return 0;

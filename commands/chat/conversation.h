@@ -24,6 +24,7 @@ struct conversation {
     struct sampler sampler;
     struct lookup lookup; /* knows all that was fed, also what has been taken back */
     int64_t lead;         /* tokens that come before anything a user says */
+    bool chosen;          /* the context policy is chat's own choice, and not all */
 };
 
 /* The pointers must outlive the conversation. conversation_begin comes next. */

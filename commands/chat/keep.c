@@ -72,11 +72,26 @@ static int fill(const struct restore *from, struct conversation *c, struct error
     return 0;
 }
 
+static bool has_transcript(const char *path)
+{
+    struct error ignored;
+    char *text;
+    size_t length;
+    int found = restore_transcript(path, &text, &length, &ignored);
+    free(text);
+    return found >= 0;
+}
+
 int keep_restore(const char *path, struct conversation *c, struct error *err)
 {
     struct restore from;
     int result = restore_open(&from, path, err) || fill(&from, c, err) ? -1 : 0;
     restore_close(&from);
+    if (result && has_transcript(path)) {
+        struct error reason = *err;
+        error_set(err, "%s (chat --session %s --export FILE writes what was said)", reason.text,
+                  path);
+    }
     return result;
 }
 
@@ -100,13 +115,9 @@ static int write_session(const struct conversation *c, const char *path, struct 
 
 int keep_write(const struct conversation *c, const char *path, struct error *err)
 {
-    struct error ignored;
-    char *text = NULL;
-    size_t length;
-    bool other = access(path, F_OK) == 0 && restore_transcript(path, &text, &length, &ignored) < 0;
-    free(text);
-    return other ? error_set(err, "%s: exists and is no saved session: name another file", path)
-                 : write_session(c, path, err);
+    return access(path, F_OK) == 0 && !has_transcript(path)
+               ? error_set(err, "%s: exists and is no saved session: name another file", path)
+               : write_session(c, path, err);
 }
 
 static int save_own(struct keep *keep, const struct conversation *c, struct error *err)

@@ -64,8 +64,7 @@ static void note_turns_left(struct chat *chat)
 static void note_reply(struct chat *chat, bool was_past)
 {
     const struct generate *run = &chat->last;
-    if (!was_past && chat->notices.past_training && !chat->conversation.asked &&
-        chat->engine.context.kind != CONTEXT_ALL)
+    if (!was_past && chat->notices.past_training && chat->conversation.chosen)
         output_note(&chat->output, "[that is chat's choice for this model; --context all keeps "
                                    "all in sight]");
     note_turns_left(chat);
@@ -134,7 +133,7 @@ static int generate_reply(struct chat *chat, struct error *err)
     return 0;
 }
 
-int chat_reply(struct chat *chat, struct error *err)
+int reply_again(struct chat *chat, struct error *err)
 {
     struct error ignored;
     interrupt_clear();
@@ -153,7 +152,7 @@ int chat_reply(struct chat *chat, struct error *err)
     return 0;
 }
 
-int chat_turn(struct chat *chat, const char *text, size_t length, struct error *err)
+int reply_to(struct chat *chat, const char *text, size_t length, struct error *err)
 {
-    return conversation_ask(&chat->conversation, text, length, err) ? -1 : chat_reply(chat, err);
+    return conversation_ask(&chat->conversation, text, length, err) ? -1 : reply_again(chat, err);
 }

@@ -277,6 +277,34 @@ START_TEST(set_takes_what_the_command_line_takes)
 }
 END_TEST
 
+/* A stop text is neither said nor remembered. */
+START_TEST(a_stop_text_leaves_nothing_behind)
+{
+    struct chat chat;
+    char line[64], stop[3] = "";
+    open_chat(&chat, (const char *const[]){"--temperature", "0", NULL});
+    type(&chat, "hello");
+    struct text whole = chat.conversation.turns[1].content;
+    ck_assert_uint_gt(whole.length, 4);
+    memcpy(stop, whole.bytes + whole.length - 2, 2);
+    const char *found = memmem(whole.bytes, whole.length, stop, 2);
+    size_t length = (size_t)(found - whole.bytes);
+    int64_t start = chat.conversation.starts[1];
+    snprintf(line, sizeof line, "/set stop %s", stop);
+    type(&chat, line);
+    type(&chat, "/regen");
+    ck_assert_uint_eq(chat.conversation.turns[1].content.length, length);
+    size_t spelled = 0;
+    for (size_t i = (size_t)start; i < chat.conversation.ids.n; i++)
+        spelled +=
+            tokenizer_piece(chat.engine.tokenizer, chat.conversation.ids.ids[i], false).length;
+    ck_assert_uint_le(spelled, length + 1); /* a space in front is not said */
+    ck_assert_int_le(chat.conversation.session.position, (int64_t)chat.conversation.ids.n);
+    type(&chat, "go on");
+    chat_close(&chat);
+}
+END_TEST
+
 START_TEST(a_file_goes_in_front_of_the_next_turn)
 {
     char line[300];
@@ -376,6 +404,7 @@ Suite *chat_commands_suite(void)
     tcase_add_test(tcase, edit_replaces_the_last_turn);
     tcase_add_test(tcase, a_system_message_begins_again);
     tcase_add_test(tcase, set_takes_what_the_command_line_takes);
+    tcase_add_test(tcase, a_stop_text_leaves_nothing_behind);
     tcase_add_test(tcase, a_file_goes_in_front_of_the_next_turn);
     tcase_add_loop_test(tcase, a_loaded_conversation_goes_on_as_if_it_had_never_stopped, 0, 2);
     tcase_add_test(tcase, stats_and_context_say_how_things_are);
