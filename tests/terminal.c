@@ -14,32 +14,21 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BOUND_SECONDS = 60, MAX_SETTINGS = 256, MAX_ARGUMENTS = 64 };
+enum { BOUND_SECONDS = 5, MAX_SETTINGS = 256, MAX_ARGUMENTS = 64, SHOWN_BYTES = 1000 };
 
-/* The environment with the settings; free it. */
-static char **make_environment(const char *const *settings)
+/* Adds NAME=VALUE, or takes NAME away; a value of before is no more. Returns how many there are. */
+static int set(char **environment, int n, const char *setting)
 {
-    static const char term[] = "TERM=xterm";
-    char **result = calloc(MAX_SETTINGS, sizeof *result);
-    ck_assert_ptr_nonnull(result);
-    int n = 0;
-    for (char **old = environ; *old && n < MAX_SETTINGS / 2; old++) {
-        bool replaced = strncmp(*old, "TERM=", 5) == 0;
-        for (const char *const *new = settings; *new; new ++) {
-            size_t length = strcspn(*new, "=");
-            replaced |= strncmp(*old, *new, length) == 0 && (*old)[length] == '=';
-        }
-        if (!replaced)
-            result[n++] = *old;
-    }
-    result[n++] = (char *)(uintptr_t)term;
-    for (const char *const *new = settings; *new; new ++)
-        if (strncmp(*new, "TERM=", 5) == 0)
-            result[n - 1] = (char *)(uintptr_t) * new;
-    for (const char *const *new = settings; *new; new ++)
-        if (strchr(*new, '=') && strncmp(*new, "TERM=", 5) != 0)
-            result[n++] = (char *)(uintptr_t) * new;
-    return result;
+    size_t length = strcspn(setting, "=");
+    int kept = 0;
+    for (int i = 0; i < n; i++)
+        if (strncmp(environment[i], setting, length) != 0 || environment[i][length] != '=')
+            environment[kept++] = environment[i];
+    ck_assert_int_lt(kept + 1, MAX_SETTINGS);
+    if (setting[length])
+        environment[kept++] = (char *)(uintptr_t)setting;
+    environment[kept] = NULL;
+    return kept;
 }
 
 /* As the first process of a session, whose terminal is the one that it opens. */
@@ -54,7 +43,13 @@ static pid_t start(const char *slave, const char *command, const char *const *ar
         ck_assert_int_lt(i + 2, (int)(sizeof argv / sizeof argv[0]));
         argv[i + 1] = (char *)(uintptr_t)arguments[i];
     }
-    char **environment = make_environment(settings);
+    char *environment[MAX_SETTINGS] = {NULL};
+    int n = 0;
+    for (char **variable = environ; *variable; variable++)
+        n = set(environment, n, *variable);
+    n = set(environment, n, "TERM=xterm");
+    for (; *settings; settings++)
+        n = set(environment, n, *settings);
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     posix_spawn_file_actions_init(&actions);
@@ -67,7 +62,6 @@ static pid_t start(const char *slave, const char *command, const char *const *ar
     int failed = posix_spawnp(&child, argv[0], &actions, &attributes, argv, environment);
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
-    free(environment);
     ck_assert_msg(failed == 0, "%s: %s", argv[0], strerror(failed));
     return child;
 }
@@ -116,9 +110,10 @@ static void wait_more(struct terminal *terminal, const struct timespec *since, c
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     if (now.tv_sec - since->tv_sec > BOUND_SECONDS) {
-        bytes_add(&terminal->output, "", 1);
-        ck_abort_msg("no \"%s\" in what came last: %s", what,
-                     (const char *)terminal->output.data + terminal->at);
+        size_t shown = terminal->output.size - terminal->at;
+        shown = shown < SHOWN_BYTES ? shown : SHOWN_BYTES;
+        ck_abort_msg("no \"%s\" in what came last: %.*s", what, (int)shown,
+                     (const char *)terminal->output.data + terminal->output.size - shown);
     }
     struct pollfd source = {.fd = terminal->master,
                             .events = (short)(POLLIN | (room ? POLLOUT : 0))};

@@ -157,6 +157,7 @@ static enum editor_result edit_turn(struct editor *editor, const char **text, si
     folds_clear(&editor->folds);
     if (keys_begin())
         return EDITOR_END;
+    el_wset(editor->lines, EL_PREP_TERM, 1); /* before the prompt is there to be answered */
     const wchar_t *line = el_wgets(editor->lines, &n);
     if (!line) {
         fputc('\n', editor->screen);
