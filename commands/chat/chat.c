@@ -110,10 +110,12 @@ int chat_line(struct chat *chat, const char *line, size_t length, struct error *
 {
     if (length == 0 && arrlen(chat->attached) == 0)
         return 0;
-    bool slash = chat->terminal && line[0] == '/' && !memchr(line, '\n', length);
-    if (slash && line[1] != '/')
+    bool slash = chat->terminal && line[0] == '/';
+    bool doubled = slash && line[1] == '/';
+    /* Of several lines, most begin with a slash as paths do. */
+    if (slash && !doubled && (!memchr(line, '\n', length) || chat_find_command(line)))
         return chat_command(chat, line, err);
-    return take_turn(chat, line + slash, length - slash, err);
+    return take_turn(chat, line + doubled, length - doubled, err);
 }
 
 /* Whether the chat goes on after what went wrong: where a person sees it and can do something about

@@ -40,15 +40,24 @@ void chat_say(struct chat *chat, const char *format, ...)
     fputc('\n', stderr);
 }
 
-int chat_command(struct chat *chat, const char *line, struct error *err)
+static const char spaces[] = " \t\n";
+
+const struct chat_command *chat_find_command(const char *line)
 {
-    size_t length = strcspn(line, " \t");
-    const char *argument = line + length + strspn(line + length, " \t");
+    size_t length = strcspn(line, spaces);
     const struct chat_command *command = chat_commands;
     while (command->name &&
            (strlen(command->name) != length || memcmp(command->name, line, length) != 0))
         command++;
-    if (!command->name)
+    return command->name ? command : NULL;
+}
+
+int chat_command(struct chat *chat, const char *line, struct error *err)
+{
+    size_t length = strcspn(line, spaces);
+    const char *argument = line + length + strspn(line + length, spaces);
+    const struct chat_command *command = chat_find_command(line);
+    if (!command)
         return error_set(err,
                          "unknown command \"%s\" (/help lists them; a turn that begins with a "
                          "slash is typed with two)",
@@ -57,7 +66,7 @@ int chat_command(struct chat *chat, const char *line, struct error *err)
     if ((needed && !*argument) || (!command->argument[0] && *argument))
         return error_set(err, "usage: %s %s", command->name, command->argument);
     size_t end = strlen(argument);
-    while (end > 0 && strchr(" \t", argument[end - 1]))
+    while (end > 0 && strchr(spaces, argument[end - 1]))
         end--;
     char *copy = strndup(argument, end);
     int result = copy ? command->run(chat, copy, err) : error_memory(err, "a command", end);

@@ -15,6 +15,9 @@ struct chat_command {
 /* The last one has no name. */
 extern const struct chat_command chat_commands[];
 
+/* The command that the line's first word names, or NULL. */
+const struct chat_command *chat_find_command(const char *line);
+
 /* Runs the command that a line, which begins with a slash, names. An unknown one is an error, and
  * so is an argument too few or too many. */
 int chat_command(struct chat *chat, const char *line, struct error *err);
