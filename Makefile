@@ -46,7 +46,8 @@ TESTS := $(filter-out tests/logits.c tests/endurance%.c tests/fuzz/%, \
 SLOW := forward stories policies invariants stored_keys cache context lossless save restore \
         huggingface huggingface_positions huggingface_tokenizer safetensors tokenizer pretokenize
 SLOW := $(wildcard $(SLOW:%=tests/*/test_%.c) $(SLOW:%=tests/*/*/test_%.c))
-TESTS := $(if $(CROSS),$(filter-out tests/program.c tests/terminal.c tests/commands/% $(SLOW),$(TESTS)),$(TESTS))
+NATIVE := tests/program.c tests/terminal.c tests/commands/%
+TESTS := $(if $(CROSS),$(filter-out $(NATIVE) $(SLOW),$(TESTS)),$(TESTS))
 SUITES := $(patsubst test_%.c,%,$(filter test_%,$(notdir $(TESTS))))
 TEST_OBJECTS := $(call objects,$(TESTS))
 # The AMX tier once more, on tiles in C.

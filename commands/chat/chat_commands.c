@@ -84,7 +84,9 @@ int slash_help(struct chat *chat, const char *argument, struct error *err)
         chat_say(chat, "%-21s %s", usage, command->help);
     }
     chat_say(chat, "%-21s %s", "//TEXT", "a turn that begins with a slash");
-    chat_say(chat, "%-21s %s", "Ctrl-C", "ends a reply; twice, the chat");
+    chat_say(chat, "%-21s %s", "Ctrl-J, Alt-Enter",
+             "a new line; also Enter behind \\, or within \"\"\"");
+    chat_say(chat, "%-21s %s", "Ctrl-C", "ends a reply, takes a line away; twice, ends the chat");
     return 0;
 }
 
