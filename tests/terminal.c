@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BOUND_SECONDS = 20, MAX_SETTINGS = 256, MAX_ARGUMENTS = 64, SHOWN_BYTES = 1000 };
+enum { BOUND_SECONDS = 60, MAX_SETTINGS = 256, MAX_ARGUMENTS = 64, SHOWN_BYTES = 1000 };
 
 /* Adds NAME=VALUE, or takes NAME away; a value of before is no more. Returns how many there are. */
 static int set(char **environment, int n, const char *setting)

@@ -94,6 +94,10 @@ static void suspend(struct editor *editor)
     el_wset(editor->lines, EL_PREP_TERM, 0);
     keys_end();
     raise(SIGTSTP);
+    if (interrupt_end_seen()) { /* perhaps in the background, where the terminal is another's */
+        editor->signal = SIGTERM;
+        return;
+    }
     keys_begin();
     el_wset(editor->lines, EL_PREP_TERM, 1);
     el_resize(editor->lines);
@@ -167,7 +171,7 @@ static enum editor_result edit_turn(struct editor *editor, const char **text, si
     *length = line ? (size_t)n - 1 : 0;
     if (editor->signal == SIGINT)
         return EDITOR_INTERRUPTED;
-    if (editor->signal != 0)
+    if (editor->signal != 0 && !interrupt_end_seen())
         raise(editor->signal);
     if (!line || editor->signal != 0)
         return EDITOR_END;
@@ -247,7 +251,9 @@ static int open_lines(struct editor *editor)
 
 static void close_lines(struct editor *editor)
 {
-    if (editor->lines)
+    /* el_end sets the terminal's modes, which in the background are another's, and stop who does.
+     */
+    if (editor->lines && tcgetpgrp(STDIN_FILENO) == getpgrp())
         el_end(editor->lines);
     editor->lines = NULL;
     if (editor->screen)

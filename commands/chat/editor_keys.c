@@ -288,7 +288,8 @@ static const struct {
     {L"chat-newer", on_newer, {L"^N", L"\\e[B", L"\\eOB", L"\\e[6~"}},
     {L"chat-search", on_search, {L"^R"}},
     {L"chat-complete", on_complete, {L"^I"}},
-    {L"ed-newline", NULL, {L"^^"}}, /* KEY_ACCEPT */
+    {L"ed-newline", NULL, {L"^^"}},                  /* KEY_ACCEPT */
+    {L"ed-ignore", NULL, {L"\\ex", L"\\eX", L"^S"}}, /* ask for more, and never end at a signal */
     {L"em-next-word", NULL, {L"\\e[1;5C", L"\\e[1;3C"}},
     {L"ed-prev-word", NULL, {L"\\e[1;5D", L"\\e[1;3D"}},
 };

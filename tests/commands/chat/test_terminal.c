@@ -484,23 +484,49 @@ START_TEST(an_error_leaves_the_terminal_as_it_was)
 }
 END_TEST
 
-/* With job control, which takes a shell. */
+/* A chat under a shell, which job control takes; the script runs it as "$@". */
+static void open_under_shell(struct terminal *terminal, const char *script)
+{
+    const char *program = getenv("LONGHAND_PROGRAM");
+    const char *arguments[] = {"-c",
+                               script,
+                               "sh",
+                               program ? program : "./longhand",
+                               "chat",
+                               "-m",
+                               model,
+                               "-t",
+                               "1",
+                               "--temperature",
+                               "0",
+                               "-n",
+                               "10",
+                               "--session",
+                               scratch_path("s"),
+                               NULL};
+    const char *settings[] = {state, "NO_COLOR=1", "LC_ALL=C.UTF-8", NULL};
+    terminal_open(terminal, "sh", arguments, settings);
+    expect_prompt(terminal);
+}
+
+START_TEST(a_stopped_chat_can_be_ended)
+{
+    struct terminal terminal;
+    open_under_shell(&terminal, "set -m; \"$@\"; echo \"stopped: $?\"; kill %1; kill -CONT %1; "
+                                "while kill -0 %1 2>/dev/null; do sleep 0.1; done; exit 7");
+    say(&terminal, "one");
+    terminal_send(&terminal, CTRL_Z);
+    terminal_expect(&terminal, "stopped: ");
+    ck_assert_int_eq(terminal_wait(&terminal), 7);
+    terminal_close(&terminal);
+}
+END_TEST
+
 START_TEST(ctrl_z_stops_and_fg_goes_on)
 {
-    static const char script[] =
-        "set -m; \"$@\"; echo \"stopped: $?\"; read answer; fg >/dev/null; exit $?";
-    const char *program = getenv("LONGHAND_PROGRAM");
-    const char *arguments[] = {"-c",   script,
-                               "sh",   program ? program : "./longhand",
-                               "chat", "-m",
-                               model,  "-t",
-                               "1",    "--temperature",
-                               "0",    "-n",
-                               "10",   NULL};
-    const char *settings[] = {state, "NO_COLOR=1", "LC_ALL=C.UTF-8", NULL};
     struct terminal terminal;
-    terminal_open(&terminal, "sh", arguments, settings);
-    expect_prompt(&terminal);
+    open_under_shell(&terminal, "set -m; \"$@\"; echo \"stopped: $?\"; read answer; "
+                                "fg >/dev/null; exit $?");
     terminal_send(&terminal, "begun ");
     terminal_expect(&terminal, "begun ");
     terminal_send(&terminal, CTRL_Z);
@@ -659,6 +685,7 @@ Suite *terminal_suite(void)
     tcase_add_loop_test(tcase, signals_leave_the_terminal_as_it_was, 0, N_ENDS);
     tcase_add_test(tcase, a_killed_chat_goes_on);
     tcase_add_test(tcase, an_error_leaves_the_terminal_as_it_was);
+    tcase_add_test(tcase, a_stopped_chat_can_be_ended);
     tcase_add_test(tcase, ctrl_z_stops_and_fg_goes_on);
     tcase_add_test(tcase, every_command_answers);
     tcase_add_test(tcase, colour_is_for_those_who_want_it);
