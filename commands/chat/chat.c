@@ -122,7 +122,7 @@ int chat_line(struct chat *chat, const char *line, size_t length, struct error *
  * it, and not where there is nothing to write to. */
 static bool survives(struct chat *chat, const struct error *err)
 {
-    if (!chat->terminal || ferror(stdout))
+    if (!chat->terminal || output_broken())
         return false;
     chat_say(chat, "%s", err->text);
     return true;

@@ -50,7 +50,7 @@ int keys_begin(void)
     editing = true;
     (void)!write(STDERR_FILENO, on, sizeof on - 1);
     for (int i = 0; i < N_SIGNALS; i++) {
-        struct sigaction action = {.sa_handler = on_signal};
+        struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
         sigemptyset(&action.sa_mask);
         sigaction(signals[i], NULL, &before[i]);
         if (before[i].sa_handler != SIG_IGN)
