@@ -13,12 +13,23 @@
 #include "tests/support.h"
 
 static char state[256];
+static char *home; /* as it was */
 
 static void begin_test(void)
 {
     scratch_make();
+    home = getenv("HOME") ? strdup(getenv("HOME")) : NULL;
     snprintf(state, sizeof state, "%s", scratch_path("state"));
     setenv("XDG_STATE_HOME", state, 1);
+}
+
+static void end_test(void)
+{
+    unsetenv("XDG_STATE_HOME");
+    if (home)
+        setenv("HOME", home, 1);
+    free(home);
+    scratch_remove();
 }
 
 static void open_recall(struct recall *recall)
@@ -126,7 +137,7 @@ Suite *recall_suite(void)
 {
     Suite *suite = suite_create("recall");
     TCase *tcase = tcase_create("recall");
-    tcase_add_checked_fixture(tcase, begin_test, scratch_remove);
+    tcase_add_checked_fixture(tcase, begin_test, end_test);
     tcase_add_test(tcase, turns_are_there_for_the_next_chat);
     tcase_add_test(tcase, old_turns_go);
     tcase_add_test(tcase, without_a_file_this_chat_remembers);

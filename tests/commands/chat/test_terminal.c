@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/suites.h"
@@ -470,6 +471,27 @@ START_TEST(a_killed_chat_goes_on)
 }
 END_TEST
 
+START_TEST(a_window_that_closes_ends_the_chat)
+{
+    struct terminal terminal;
+    const char *const session[] = {"-n", "10", "--session", scratch_path("s"), NULL};
+    int status;
+    begin_chat(&terminal, NULL, session);
+    expect_prompt(&terminal);
+    say(&terminal, "one");
+    close(terminal.master);
+    ck_assert_int_eq(waitpid(terminal.child, &status, 0), terminal.child);
+    ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 130);
+    terminal.master = -1;
+    terminal.child = 0;
+    terminal_close(&terminal);
+    begin_chat(&terminal, NULL, session);
+    terminal_expect(&terminal, "s: 1 turn");
+    expect_prompt(&terminal);
+    quit_chat(&terminal);
+}
+END_TEST
+
 START_TEST(an_error_leaves_the_terminal_as_it_was)
 {
     struct terminal terminal;
@@ -684,6 +706,7 @@ Suite *terminal_suite(void)
     tcase_add_test(tcase, ctrl_c_ends_the_reading_of_a_prompt);
     tcase_add_loop_test(tcase, signals_leave_the_terminal_as_it_was, 0, N_ENDS);
     tcase_add_test(tcase, a_killed_chat_goes_on);
+    tcase_add_test(tcase, a_window_that_closes_ends_the_chat);
     tcase_add_test(tcase, an_error_leaves_the_terminal_as_it_was);
     tcase_add_test(tcase, a_stopped_chat_can_be_ended);
     tcase_add_test(tcase, ctrl_z_stops_and_fg_goes_on);
