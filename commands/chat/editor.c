@@ -249,15 +249,20 @@ static int open_lines(struct editor *editor)
                : 0;
 }
 
+/* el_end would set the terminal's modes once more, drop what has been typed for whoever comes next,
+ * and in the background be stopped for it: so it gets another file to do that to. */
 static void close_lines(struct editor *editor)
 {
-    /* el_end sets the terminal's modes, which in the background are another's, and stop who does.
-     */
-    if (editor->lines && tcgetpgrp(STDIN_FILENO) == getpgrp())
+    FILE *nowhere = fopen("/dev/null", "re");
+    if (editor->lines && nowhere)
+        el_wset(editor->lines, EL_SETFP, 0, nowhere);
+    if (editor->lines)
         el_end(editor->lines);
-    editor->lines = NULL;
+    if (nowhere)
+        fclose(nowhere);
     if (editor->screen)
         fclose(editor->screen);
+    editor->lines = NULL;
     editor->screen = NULL;
 }
 
