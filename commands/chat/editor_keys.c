@@ -231,7 +231,7 @@ static size_t common(const char *a, const char *b)
 }
 
 /* Completes what the line begins with; behind that, names of files. */
-static unsigned char on_complete(EditLine *el, int key)
+static unsigned char complete(EditLine *el, int key)
 {
     struct editor *editor = editor_of(el);
     const LineInfoW *line = el_wline(el);
@@ -273,6 +273,27 @@ static unsigned char on_complete(EditLine *el, int key)
     return result;
 }
 
+/* Behind a label it is the label's text that is wanted. */
+static unsigned char on_tab(EditLine *el, int key)
+{
+    const struct folds *folds = &editor_of(el)->folds;
+    const LineInfoW *line = el_wline(el);
+    char *before = editor_narrow(line->buffer, line->cursor);
+    size_t n = arrlenu(before) - 1;
+    size_t label = folds_label_before(folds, before, n);
+    char *text = folds_expand(folds, before + n - label);
+    unsigned char result = CC_REFRESH;
+    if (label > 0) {
+        el_wdeletestr(el, (int)label);
+        insert(el, text);
+    } else {
+        result = complete(el, key);
+    }
+    arrfree(before);
+    arrfree(text);
+    return result;
+}
+
 /* --- the table ------------------------------------------------------------------------------- */
 
 static const struct {
@@ -287,7 +308,7 @@ static const struct {
     {L"chat-older", on_older, {L"^P", L"\\e[A", L"\\eOA", L"\\e[5~"}},
     {L"chat-newer", on_newer, {L"^N", L"\\e[B", L"\\eOB", L"\\e[6~"}},
     {L"chat-search", on_search, {L"^R"}},
-    {L"chat-complete", on_complete, {L"^I"}},
+    {L"chat-tab", on_tab, {L"^I"}},
     {L"ed-newline", NULL, {L"^^"}},                  /* KEY_ACCEPT */
     {L"ed-ignore", NULL, {L"\\ex", L"\\eX", L"^S"}}, /* ask for more, and never end at a signal */
     {L"em-next-word", NULL, {L"\\e[1;5C", L"\\e[1;3C"}},

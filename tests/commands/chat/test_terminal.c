@@ -183,6 +183,8 @@ static const struct {
     {PASTE "one\rtwo\n\rthree\r\n" PASTE_END "four", "one\ntwo\n\nthree\nfour"},
     {PASTE "/usr/bin\rand more" PASTE_END, "/usr/bin\nand more"}, /* no command */
     {"a" PASTE "b\tc" PASTE_END "d", "ab\tcd"},
+    {PASTE "1\r2\r3\r4\r5\r6\r7\r8\r9\r10\r11" PASTE_END "\t" ERASE "2", /* Tab shows the text */
+     "1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n12"},
     {"\tindented", "\tindented"},
     {"br\xff\xc3(oken", "br\uFFFD\uFFFD(oken"},
 };
