@@ -58,7 +58,8 @@ TEST_WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
 .PHONY: all demo check check-native check-aarch64 asan ubsan fuzz run-fuzzers bench format lint \
-        endurance quality family export install uninstall clean help FORCE $(FUZZERS:%=%.run)
+        endurance quality family model card check-training extrapolation documents install \
+        uninstall clean help FORCE $(FUZZERS:%=%.run)
 .SECONDARY:
 
 all: $(PROGRAM) ## build ./longhand (the default)
@@ -167,16 +168,33 @@ quality: all ## perplexity of every format by every instruction set, beside scal
 # Training takes hours and goes on where it ended: as many steps as there is time for, then a decay.
 PYTHON := $(or $(wildcard .venv/bin/python),python3)
 NOVELS := $(or $(LONGHAND_SHARED),../shared)/data/novels
-FAMILY ?= $(BUILD)/family
-FAMILY_STEPS ?= 5000
-FAMILY_DECAY ?= 1000
-TRAIN_FAMILY = $(PYTHON) scripts/train_family.py $(FAMILY)/corpus $(FAMILY)
-$(FAMILY)/corpus/train.npz:
+TRAINING ?= $(BUILD)/training
+CORPUS := $(TRAINING)/corpus
+FAMILY_STEPS ?= 400
+FAMILY_DECAY ?= 100
+MODEL_STEPS ?= 2000
+MODEL_DECAY ?= 400
+$(CORPUS)/train.npz:
 	$(PYTHON) scripts/corpus.py $(NOVELS)/train $(NOVELS)/valid $(@D)
-family: $(FAMILY)/corpus/train.npz ## train the models that compare position schemes
+TRAIN_FAMILY = $(PYTHON) scripts/train_family.py $(CORPUS) $(TRAINING)
+TRAIN = $(PYTHON) scripts/train.py
+family: $(CORPUS)/train.npz ## train the models that compare position schemes, into models/family
 	$(TRAIN_FAMILY) --steps $(FAMILY_STEPS)
-export: $(FAMILY)/corpus/train.npz ## end the training of the family, into models/
-	$(TRAIN_FAMILY) --decay $(FAMILY_DECAY) --export models
+	$(TRAIN_FAMILY) --decay $(FAMILY_DECAY) --export models/family
+model: $(CORPUS)/train.npz ## train the default model, into models
+	$(TRAIN) train $(CORPUS) $(TRAINING)/longhand --position alibi --steps $(MODEL_STEPS)
+	$(TRAIN) decay $(CORPUS) $(TRAINING)/longhand $(TRAINING)/longhand-decay \
+	    --steps $(MODEL_DECAY)
+	$(TRAIN) export $(TRAINING)/longhand-decay models/longhand.gguf
+card: all ## write what the models' files and losses say into models/README.md
+	$(PYTHON) scripts/model_card.py
+check-training: $(BUILD)/logits ## train tiny models; exported they give PyTorch's logits
+	$(PYTHON) scripts/check_training.py
+
+extrapolation: all ## measure the family beyond its training length, for docs/extrapolation.md
+	$(PYTHON) scripts/extrapolation.py
+documents: all ## ask the models about long documents, for docs/documents.md
+	$(PYTHON) scripts/documents_score.py
 
 bench: all ## measure prompt and generation speed of the model that ships
 	./longhand bench
@@ -200,7 +218,7 @@ clean: ## remove everything that was built
 	rm -rf build longhand
 
 help: ## list the targets
-	@sed -nE 's/^([a-z]+):.*## (.*)/  \1\t\2/p' Makefile | expand -t 14
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' Makefile | expand -t 18
 
 -include $(shell find $(addprefix $(BUILD)/,run.d base commands kernels model tests tokenizer) \
                  -name '*.d' 2>/dev/null)

@@ -164,10 +164,8 @@ static int read_stream(FILE *f, const char *name, char **text, size_t *length, s
         if (*length == capacity) {
             capacity = capacity ? 2 * capacity : 1 << 16;
             char *grown = realloc(*text, capacity);
-            if (!grown) {
-                free(*text);
+            if (!grown)
                 return error_memory(err, "the text", capacity);
-            }
             *text = grown;
         }
         size_t n = fread(*text + *length, 1, capacity - *length, f);
@@ -175,14 +173,10 @@ static int read_stream(FILE *f, const char *name, char **text, size_t *length, s
         if (n == 0)
             break;
     }
-    if (ferror(f)) {
-        free(*text);
-        return error_set(err, "%s: cannot read: %s", name, strerror(errno));
-    }
-    return 0;
+    return ferror(f) ? error_set(err, "%s: cannot read: %s", name, strerror(errno)) : 0;
 }
 
-/* The text from where the options say, as it is. */
+/* The text from where the options say, as it is, and as much of it as there is on failure. */
 static int read_text(const struct options *options, char **text, size_t *length, struct error *err)
 {
     if (options->prompt) {
@@ -200,11 +194,7 @@ static int read_text(const struct options *options, char **text, size_t *length,
         return error_set(err, "%s: cannot open: %s", options->file, strerror(errno));
     int result = read_stream(f, options->file, text, length, err);
     fclose(f);
-    if (result == 0 && *length == 0) {
-        free(*text);
-        return error_set(err, "%s: is empty", options->file);
-    }
-    return result;
+    return result == 0 && *length == 0 ? error_set(err, "%s: is empty", options->file) : result;
 }
 
 int engine_check_text(const char *name, const char *text, size_t length, struct error *err)
@@ -219,14 +209,15 @@ int engine_check_text(const char *name, const char *text, size_t length, struct 
 
 int engine_read_text(const struct options *options, char **text, size_t *length, struct error *err)
 {
-    if (read_text(options, text, length, err))
-        return -1;
     const char *name = options->prompt ? "--prompt"
                        : options->file ? options->file
                                        : "standard input";
-    if (engine_check_text(name, *text, *length, err) == 0)
+    *text = NULL;
+    if (read_text(options, text, length, err) == 0 &&
+        engine_check_text(name, *text, *length, err) == 0)
         return 0;
     free(*text);
+    *text = NULL;
     return -1;
 }
 

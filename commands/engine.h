@@ -41,7 +41,7 @@ int engine_exit_code(const struct engine *engine, int result);
 
 /* The text that -p, -f or standard input give; free it. An empty -f is an error, and so is what is
  * not UTF-8; an empty -p is not. On a terminal standard input is not waited for: no text is an
- * error. */
+ * error. On failure *text is NULL. */
 int engine_read_text(const struct options *options, char **text, size_t *length, struct error *err);
 
 /* Fails where text[length] is not UTF-8, naming it `name`, the byte and its offset. */

@@ -2,6 +2,7 @@
 """Trains a tiny model under every position scheme, exports it, holds longhand against PyTorch, prints a Markdown table.
 
     make build/logits && scripts/check_training.py [SCHEME ...]      all of POSITIONS, or only some; about a minute
+    scripts/check_training.py --fixture tests/data/positions         writes one with its logits, for `make check`
 
 For each scheme, scripts/train.py trains on a text whose every character follows from the one before it and the third
 before it, and exports the model. The columns; differences are the largest, as shares of the largest number:
@@ -32,9 +33,9 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 import train  # noqa: E402
-from engines import ROOT, longhand_logits  # noqa: E402
 from fast_positions import SCHEMES  # noqa: E402
 from positions import Pairs, Weight  # noqa: E402
+from report import ROOT, longhand_logits, write_expected  # noqa: E402
 
 TOLERANCE = 1e-5
 LARGEST_Q8_0 = 0.05
@@ -139,6 +140,10 @@ def torch_logits(run_dir, ids, **changes):
     return model(ids[None])[0].numpy()
 
 
+def some_ids(n):
+    return torch.randint(len(CHARACTERS) + 1, (n,), generator=torch.Generator().manual_seed(2))
+
+
 def exported_logits(run_dir, ids, weight_type, program):
     model = run_dir / f"{weight_type}.gguf"
     run("export", run_dir, model, "--type", weight_type)
@@ -150,7 +155,7 @@ def check(position, corpus, run_dir, program):
     with torch.no_grad():
         fast = fast_difference(position)
     first, last = losses(corpus, run_dir, position)
-    ids = torch.randint(len(CHARACTERS) + 1, (SHAPE["seq_len"],), generator=torch.Generator().manual_seed(2))
+    ids = some_ids(SHAPE["seq_len"])
     ours = [exported_logits(run_dir, ids, weight_type, program) for weight_type in ("f32", "q8_0")]
     ours.append(torch_logits(run_dir, ids, position="none"))
     theirs = torch_logits(run_dir, ids)
@@ -160,12 +165,30 @@ def check(position, corpus, run_dir, program):
     return row, exact and first - last >= LEAST_FALL and (without >= LEAST_EFFECT or position == "none")
 
 
+def write_fixture(corpus, run_dir, folder):
+    """A model that was trained and exported, with PyTorch's logits, as tests/model/test_schemes.c reads it. Its schemes
+    have all that an export knows: a unit of its own, an added embedding, a tensor that layers share."""
+    SHAPE.update({"dim": 32, "hidden_dim": 64})
+    first, last = losses(corpus, run_dir, "sinusoidal,t5")
+    ids = some_ids(SHAPE["seq_len"])
+    run("export", run_dir, folder / "trained.gguf", "--type", "f32")
+    (folder / "trained.csv").unlink()
+    write_expected(folder / "trained.expected", ids.numpy(), torch_logits(run_dir, ids))
+    print(f"{folder}/trained: loss from {first:.2f} to {last:.2f}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("positions", nargs="*", metavar="SCHEME", help=f"{', '.join(POSITIONS)}, or any mix of two")
     parser.add_argument("--logits", type=Path, default=ROOT / "build" / "logits", help="the program, %(default)s")
+    parser.add_argument("--fixture", type=Path, metavar="FOLDER")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.fixture:
+        with tempfile.TemporaryDirectory() as folder:
+            write_corpus(Path(folder))
+            write_fixture(Path(folder), Path(folder, "run"), options.fixture)
+        return
 
     print("| scheme | fast form | first | last | F32 | Q8_0 | without |\n|---|---:|---:|---:|---:|---:|---:|")
     failed = []

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from engines import F16, ROOT, LlamaBench, LlamaCpp, Longhand, longhand_logits
+from engines import F16, ROOT, LlamaBench, LlamaCpp, Longhand
+from report import longhand_logits
 
 
 def log_probabilities(logits):

@@ -6,7 +6,6 @@ import os
 import shlex
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -162,11 +161,3 @@ class LlamaBench:
         if self.after_prompt:
             return self.bench("-p", "0", "-n", "0", "-gp", f"{depth},{n}")
         return self.bench("-p", "0", "-n", str(n), "-d", str(depth))
-
-
-def longhand_logits(model, ids, program=ROOT / "build" / "logits"):
-    with tempfile.TemporaryDirectory() as folder:
-        ids_path, logits_path = Path(folder, "ids"), Path(folder, "logits")
-        np.array(ids, dtype="<i4").tofile(ids_path)
-        subprocess.run([program, model, ids_path, logits_path], check=True)
-        return np.fromfile(logits_path, dtype="<f4").reshape(len(ids), -1)

@@ -20,7 +20,7 @@ from matplotlib.colors import ListedColormap
 
 ROOT = Path(__file__).resolve().parent.parent
 FIXTURES = ROOT / "tests" / "data" / "positions"
-SHIPPED = ROOT / "models" / "longhand.gguf"
+ROTARY = ROOT / "models" / "family" / "rope.gguf"
 
 # Okabe and Ito's colours: told apart by everybody, also by brightness.
 BLUE, ORANGE, GREEN, RED, SKY, PINK, YELLOW = (
@@ -92,6 +92,20 @@ def save(figure, folder, name):
     print(path)
 
 
+def draw_shares(axes, shares, columns, rows):
+    """A map of shares (rows, columns), from 0 to 1 or NaN, with their names; numbers are percent."""
+    axes.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1, edgecolor=FAINT, linewidth=0.6)
+    for (row, column), share in np.ndenumerate(shares):
+        if not np.isnan(share):
+            colour = "white" if share > 0.6 else INK
+            place = {"ha": "center", "va": "center"}
+            axes.text(column + 0.5, row + 0.5, f"{100 * share:.0f}", fontsize=7, color=colour, **place)
+    axes.set_xticks(np.arange(len(columns)) + 0.5, columns, fontsize=7)
+    axes.set_yticks(np.arange(len(rows)) + 0.5, rows, fontsize=7)
+    axes.set_ylim(len(rows), 0)
+    axes.grid(False)
+
+
 def mark_untrained(axes, trained):
     """Shades the distances that the model never met in training."""
     axes.axvspan(trained, axes.get_xlim()[1], **UNTRAINED)
@@ -138,9 +152,10 @@ def draw_rotation(longhand, folder):
     left.set_xticks(range(0, 193, 48))
     mark_untrained(left, trained)
     for kind, colour in (("none", BLUE), ("linear", RED), ("ntk", GREEN), ("yarn", PINK)):
-        distances, rotation, _ = longhand.curve(SHIPPED, "rotation", *scaling(kind), upto=96)
+        distances, rotation, _ = longhand.curve(ROTARY, "rotation", *scaling(kind), upto=96)
         right.plot(distances, rotation, color=colour, label=kind)
-    right.set_title(f"32 pairs, near by, stretched for {LONGER} times the length")
+    n_pairs = len(longhand.frequencies(ROTARY, STRETCHED))
+    right.set_title(f"{n_pairs} pairs, near by, stretched for {LONGER} times the length")
     right.set_xlim(0, distances[-1])
     right.set_xticks(range(0, 97, 16))
     for axes in (left, right):
@@ -152,7 +167,7 @@ def draw_rotation(longhand, folder):
 
 # --- RoPE scaling -----------------------------------------------------------------------------------------------------
 
-STRETCHED = 4096  # the training length that is stretched, of a model of 32 pairs with base 10000
+STRETCHED = 4096  # what is taken for the training length
 LONGER = 8  # times as much
 
 
@@ -162,14 +177,14 @@ def scaling(kind):
 
 
 def draw_frequencies(longhand, folder):
-    plain = longhand.frequencies(SHIPPED, STRETCHED, *scaling("none"))
+    plain = longhand.frequencies(ROTARY, STRETCHED, *scaling("none"))
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), sharey=True)
     for kind, colour in (("linear", RED), ("ntk", GREEN), ("yarn", PINK), ("llama3", BLUE)):
-        left.plot(longhand.frequencies(SHIPPED, STRETCHED, *scaling(kind)) / plain, color=colour, label=kind)
+        left.plot(longhand.frequencies(ROTARY, STRETCHED, *scaling(kind)) / plain, color=colour, label=kind)
     left.set_title(f"factor {LONGER}, texts of any length")
     for kind, colour, line in (("dynamic", GREEN, "-"), ("dynamic-yarn", PINK, "--")):
         for times, alpha in ((2, 0.45), (4, 0.7), (8, 1)):
-            ratio = longhand.frequencies(SHIPPED, times * STRETCHED, *scaling(kind)) / plain
+            ratio = longhand.frequencies(ROTARY, times * STRETCHED, *scaling(kind)) / plain
             right.plot(ratio, color=colour, linestyle=line, alpha=alpha, label=f"{kind}, at {times * STRETCHED}")
     right.set_title("by the length of the text: at 8192, 16384, 32768")
     whole_turns = np.argmax(plain * STRETCHED < 2 * np.pi)
@@ -243,14 +258,14 @@ def draw_policies(longhand, folder):
 
 def draw_growth(longhand, folder):
     figure, axes = plt.subplots(figsize=(7, 3.6))
-    trained = longhand.info(SHIPPED)["training_length"]
+    trained = longhand.info(ROTARY)["training_length"]
     lengths = 4 ** np.arange(2, 9)
     for policy, colour, line in (
         ("all", INK, "-"), ("self-extend,group=4", PINK, "-"), ("leaky-rerope", SKY, "-"), ("lm-infinite", RED, "-"),
         ("sinks=4", BLUE, "--"), ("dual-chunk", GREEN, "-"), ("rerope", ORANGE, "-"),
     ):
         every = np.unique((2 ** np.arange(4, 16.01, 0.5)).astype(int))
-        longest = [longhand.longest_distance(SHIPPED, policy, length) for length in every]
+        longest = [longhand.longest_distance(ROTARY, policy, length) for length in every]
         axes.loglog(every, longest, color=colour, linestyle=line, label=policy)
     axes.minorticks_off()
     axes.set_xticks(lengths, lengths)

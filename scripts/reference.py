@@ -46,6 +46,7 @@ from transformers.models.mpt.modeling_mpt import build_mpt_alibi_tensor
 import position_fixtures
 from compare import ROOT, LlamaCpp
 from positions import Transformer, add_keys
+from report import write_expected
 
 N_CTX = 128
 N_TOKENS = 64
@@ -544,13 +545,6 @@ def write(writer):
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-
-
-def write_expected(path, ids, logits):
-    with open(path, "wb") as file:
-        np.array(logits.shape, dtype="<i4").tofile(file)
-        ids.astype("<i4").tofile(file)
-        logits.astype("<f4").tofile(file)
 
 
 def first_clear_model(make, compute, vocab_size, n_tokens):

@@ -4,6 +4,7 @@
     scripts/train.py train CORPUS_DIR RUN_DIR --steps 2000     on to this step
         [--position t5]                     a scheme of scripts/fast_positions.py, rope unless told
         [--position rope,rope,rope,none]    one for each layer
+        [--begin-with MODEL.gguf]           on from a model that `export` wrote
     scripts/train.py decay CORPUS_DIR RUN_DIR NEW_RUN_DIR --steps 400
     scripts/train.py export RUN_DIR OUT.gguf [--type q8_0]
 
@@ -13,8 +14,11 @@ off: from the checkpoint of RUN_DIR it trains so many more steps, on the data th
 rate that falls to zero. That makes a model worth exporting, and leaves RUN_DIR as it is (Hu et al. 2024, Haegele et al.
 2024).
 
-Both write checkpoint.pt and loss.csv as they go, and can be stopped at any time. Models of the same seed that differ
-only in their position scheme begin with the same weights and see the same windows.
+Both write checkpoint.pt and loss.csv as they go, and can be stopped at any time. `export` writes OUT.csv, too: the loss
+over the whole training, as loss.csv has it. From the two a later run can go on where no checkpoint was kept, at the
+step that OUT.csv ends with: that its learning rate had come down, and that the optimizers forget, costs little (Wen et
+al. 2024). Models of the same seed that differ only in their position scheme begin with the same weights and see the
+same windows.
 
 Every window is <|endoftext|> and then text from the start of a paragraph or of a made-up document on: a prompt is fed
 to the model the same way.
@@ -214,16 +218,16 @@ class Transformer(nn.Module):
             layer.position.constrain()
 
     def tensors(self):
-        """(name, weight) of the GGUF file. All that enters the residual stream leaves our unit; the last norm makes up
-        for it in the output projection."""
+        """(name, weight, what it is multiplied by) of the GGUF file. All that enters the residual stream leaves our
+        unit; the last norm makes up for it in the output projection."""
         scales = {"embedding": 1 / self.unit, "wo": 1 / self.unit, "w2": 1 / self.unit, "norm": self.unit}
         for name, weight in self.named_parameters():
             parts = name.split(".")
             if ".position." in name and parts[3] in self.layers[int(parts[1])].position.shared:
-                yield ".".join(parts[3:]), weight
+                yield ".".join(parts[3:]), weight, 1
             else:
                 renamed = (GGUF_NAMES.get(part, part) for part in parts)
-                yield ".".join(filter(None, renamed)), weight * scales.get(parts[-2], 1)
+                yield ".".join(filter(None, renamed)), weight, scales.get(parts[-2], 1)
 
 
 # --- Training ---------------------------------------------------------------------------------------------------------
@@ -311,11 +315,12 @@ class Schedule:
     decay_from: int = -1  # the step at which the learning rate begins to fall; -1: never
     decay_steps: int = 0
 
-    def share(self, step):
-        """Of the learning rate: a linear warm-up, then all of it, then down to zero as 1 - sqrt."""
+    def share(self, step, begun):
+        """Of the learning rate, in a run that began at the step `begun`: a linear warm-up, then all of it, then down to
+        zero as 1 - sqrt."""
         if 0 <= self.decay_from:
             return 1 - math.sqrt(min(1.0, (step - self.decay_from) / self.decay_steps))
-        return min(1.0, (step + 1) / self.warm_up)
+        return min(1.0, (step - begun + 1) / self.warm_up)
 
 
 def write_whole(path, write):
@@ -350,19 +355,20 @@ class Run:
         state = torch.load(self.path, map_location=device, weights_only=True) if self.path.exists() else beginning
         if self.path.exists():
             for name, ours in (("config", config), ("schedule", schedule)):
-                if state[name] != dataclasses.asdict(ours):
+                if type(ours)(**state[name]) != ours:
                     raise SystemExit(f"{self.path}: was begun with {state[name]}, not with {dataclasses.asdict(ours)}")
         if state and state["tokenizer_json"] != corpus.tokenizer_json:
             raise SystemExit(f"{folder}: its training had another tokenizer than this corpus")
         torch.manual_seed(schedule.seed)
         self.model = Transformer(config).to(device)
         self.optimizers = optimizers_for(self.model, schedule.learning_rate)
-        self.step, self.seconds, self.rows = 0, 0.0, []
+        self.step, self.begun, self.seconds, self.rows = 0, 0, 0.0, []
         if state:
             self.model.load_state_dict(state["model"])
             for optimizer, its_state in zip(self.optimizers, state["optimizers"]):
                 optimizer.load_state_dict(its_state)
             self.step, self.seconds, self.rows = state["step"], state["seconds"], state["rows"]
+            self.begun = state.get("begun", 0)
         self.compiled_loss = torch.compile(self.loss, dynamic=False)
 
     def logits(self, ids):
@@ -376,7 +382,7 @@ class Run:
 
     def train_step(self):
         """The loss before the step."""
-        learning_rate = self.schedule.learning_rate * self.schedule.share(self.step)
+        learning_rate = self.schedule.learning_rate * self.schedule.share(self.step, self.begun)
         loss = self.compiled_loss(*self.corpus.train.random(self.schedule.batch, (self.schedule.seed, self.step)))
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -400,7 +406,7 @@ class Run:
             "step": self.step,
             "tokens": self.step * self.schedule.batch * self.config.seq_len,
             "minutes": round(self.seconds / 60, 2),
-            "learning_rate": round(self.schedule.learning_rate * self.schedule.share(self.step - 1), 7),
+            "learning_rate": round(self.schedule.learning_rate * self.schedule.share(self.step - 1, self.begun), 7),
             "train_loss": round(train_loss, 4),
             **self.evaluate(valid_windows),
         }
@@ -426,6 +432,7 @@ class Run:
             "model": self.model.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "step": self.step,
+            "begun": self.begun,
             "seconds": self.seconds,
             "rows": self.rows,
         }
@@ -438,6 +445,29 @@ class Run:
         while self.step < step:
             row = self.advance(min(every, step - self.step), valid_windows)
             print("  ".join([self.folder.name, *(f"{name} {value}" for name, value in row.items())]), flush=True)
+
+
+@torch.no_grad()
+def exported(path, config, corpus):
+    """The state of a run that goes on from a model that `export` wrote, with the loss beside it."""
+    import gguf  # here, so that training does without it
+
+    reader = gguf.GGUFReader(path)
+    if reader.get_field("tokenizer.ggml.tokens").contents() != corpus.vocab:
+        raise SystemExit(f"{path}: its training had another tokenizer than this corpus")
+    stored = {tensor.name: gguf.dequantize(tensor.data, tensor.tensor_type) for tensor in reader.tensors}
+    model = Transformer(config)
+    for name, weight, scale in model.tensors():
+        if name not in stored or stored[name].size != weight.numel():
+            raise SystemExit(f"{path}: no tensor {name} of shape {tuple(weight.shape)}")
+        weight.copy_(torch.tensor(stored[name]).reshape(weight.shape) / scale)
+    with open(path.with_suffix(".csv"), encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    step = int(rows[-1]["step"])
+    return {
+        "tokenizer_json": corpus.tokenizer_json, "model": model.state_dict(), "optimizers": [], "step": step,
+        "begun": step, "seconds": 60 * float(rows[-1]["minutes"]), "rows": rows,
+    }
 
 
 def prepare(options):
@@ -459,7 +489,9 @@ def train(options):
     n_tokens = len(vocabulary((options.corpus_dir / "tokenizer.json").read_text(encoding="utf-8"))[0])
     config = Config(vocab_size=n_tokens, **given(options, SHAPE_OPTIONS))
     corpus = Corpus(options.corpus_dir, config.seq_len, device)
-    run = Run(options.run_dir, corpus, config, Schedule(**given(options, SCHEDULE_OPTIONS)), device)
+    schedule = Schedule(**given(options, SCHEDULE_OPTIONS))
+    beginning = exported(options.begin_with, config, corpus) if options.begin_with else None
+    run = Run(options.run_dir, corpus, config, schedule, device, beginning)
     n_weights = sum(weight.numel() for weight in run.model.parameters())
     n_tokens = len(corpus.train.ids)
     print(f"{n_weights / 1e6:.2f} M weights, {n_tokens / 1e6:.2f} M tokens, {device}, from step {run.step}")
@@ -476,11 +508,14 @@ def decayed(folder, new_folder, corpus, n_steps, device):
     return Run(new_folder, corpus, Config(**state["config"]), schedule, device, beginning=state)
 
 
+def seq_len_of(folder):
+    """Of the run in it."""
+    return torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)["config"]["seq_len"]
+
+
 def decay(options):
     device = prepare(options)
-    path = options.run_dir / "checkpoint.pt"
-    seq_len = torch.load(path, map_location="cpu", weights_only=True)["config"]["seq_len"]
-    corpus = Corpus(options.corpus_dir, seq_len, device)
+    corpus = Corpus(options.corpus_dir, seq_len_of(options.run_dir), device)
     run = decayed(options.run_dir, options.new_run_dir, corpus, options.steps, device)
     run.train_until(run.schedule.decay_from + run.schedule.decay_steps, options.eval_every, options.valid_windows)
 
@@ -539,13 +574,14 @@ def export(options):
         writer.add_eot_token_id(tokens.index(TURN_END))
         writer.add_chat_template(CHAT_TEMPLATE)
 
-    for name, weight in model.tensors():
+    for name, weight, scale in model.tensors():
         tensor_type = matrix_type if fills_blocks(name, weight) else gguf.GGMLQuantizationType.F32
-        writer.add_tensor(name, gguf.quantize(weight.detach().numpy(), tensor_type), raw_dtype=tensor_type)
+        writer.add_tensor(name, gguf.quantize((weight * scale).detach().numpy(), tensor_type), raw_dtype=tensor_type)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+    write_csv(options.out.with_suffix(".csv"), checkpoint["rows"])
     print(f"{options.out}: {options.out.stat().st_size / 1e6:.2f} MB, from step {checkpoint['step']}")
 
 
@@ -577,6 +613,7 @@ def main(arguments=None):
     command.add_argument("corpus_dir", type=Path)
     command.add_argument("run_dir", type=Path)
     command.add_argument("--steps", type=int, required=True, help="to train until, in all")
+    command.add_argument("--begin-with", type=Path, metavar="MODEL.gguf", help="where RUN_DIR has no checkpoint yet")
     add_common(command)
     add_fields(command.add_argument_group("what a run keeps to"), {**SHAPE_OPTIONS, **SCHEDULE_OPTIONS})
 

@@ -1,6 +1,7 @@
 /* schemes: the logits of every position scheme and variant in tests/data/positions against their
  * twins in PyTorch (scripts/positions.py), past the training length, on every tier, for any number
- * of threads and in every type of cache. */
+ * of threads and in every type of cache; and those of a model that scripts/train.py trained and
+ * exported (trained.gguf, by scripts/check_training.py --fixture). */
 #include <check.h>
 #include <dirent.h>
 #include <stdio.h>

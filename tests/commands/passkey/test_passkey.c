@@ -468,6 +468,8 @@ static const struct refusal failures[] = {
     {{"passkey", "--lengths", "20"}, NULL, "20 tokens", "llama.cpp takes"},
     {{"passkey", "--prompt", "no/such.txt"}, NULL, "no/such.txt", "No such file"},
     {{"passkey", "-f", "no/such.txt"}, NULL, "no/such.txt", "No such file"},
+    {{"passkey", "-f", "/dev/null"}, NULL, "/dev/null: is empty", NULL},
+    {{"passkey", "--prompt", "/dev/null"}, NULL, "/dev/null: is empty", NULL},
     {{"passkey", "--plot", "no/such.svg"}, NULL, "no/such.svg", "No such file"},
     {{"passkey", "--csv", "no/such.csv"}, NULL, "no/such.csv", "No such file"},
     {{"passkey", "--csv", "/dev/full"}, NULL, "/dev/full", NULL},

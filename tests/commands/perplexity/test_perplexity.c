@@ -307,6 +307,8 @@ static const struct refusal failures[] = {
     {{ONE, "--plot", "/nowhere/x.svg"}, NULL, "/nowhere/x.svg: cannot open", NULL},
     {{ONE, "--plot", "x.png"}, NULL, "x.png", ".svg"},
     {{ONE, "-f", "nowhere"}, NULL, "nowhere: cannot open", NULL},
+    {{ONE, "-f", "/dev/null"}, NULL, "/dev/null: is empty", NULL},
+    {{ONE, "-f", ROPE}, NULL, "which begins no UTF-8 character", "UTF-8 text"},
     {{ONE, "--max-memory", "100"}, NULL, "16 tokens needs", "allows 100 bytes"},
     {{"perplexity", "-m", ROPE, "-f", TEXT, "--lengths", "65536"},
      NULL,
