@@ -28,7 +28,8 @@ WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes -Wcast-alig
 COMPILE := $(CC) -std=c11 -D_GNU_SOURCE $(OPTIMIZE) -g -ffp-contract=off -fopenmp $(WARNINGS) -I. \
           $(call package,--cflags,libpcre2-8 libcjson) $(CFLAGS)
 LIBS := $(call package,--libs,libpcre2-8,-l:libpcre2-8.so.0) \
-        $(call package,--libs,libcjson,-lcjson) -lm
+        $(call package,--libs,libcjson,-lcjson) \
+        $(if $(CROSS),,$(call package,--libs,libedit,-ledit)) -lm
 LINK = $(CC) -fopenmp -Wl,--as-needed $(SANITIZE) $(LDFLAGS)
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(FOREIGN),$1))
@@ -45,7 +46,8 @@ TESTS := $(filter-out tests/logits.c tests/endurance%.c tests/fuzz/%, \
 SLOW := forward stories policies invariants stored_keys cache context lossless save restore \
         huggingface huggingface_positions huggingface_tokenizer safetensors tokenizer pretokenize
 SLOW := $(wildcard $(SLOW:%=tests/*/test_%.c) $(SLOW:%=tests/*/*/test_%.c))
-TESTS := $(if $(CROSS),$(filter-out tests/program.c tests/commands/% $(SLOW),$(TESTS)),$(TESTS))
+NATIVE := tests/program.c tests/terminal.c tests/commands/%
+TESTS := $(if $(CROSS),$(filter-out $(NATIVE) $(SLOW),$(TESTS)),$(TESTS))
 SUITES := $(patsubst test_%.c,%,$(filter test_%,$(notdir $(TESTS))))
 TEST_OBJECTS := $(call objects,$(TESTS))
 # The AMX tier once more, on tiles in C.

@@ -166,3 +166,34 @@ int option_take(const struct option_row *row, const char *text, void *target, st
     }
     return 0;
 }
+
+void option_text(const struct option_row *row, const void *target, char *text, size_t size)
+{
+    text[0] = '\0';
+    switch (row->kind) {
+    case FLAG:
+        snprintf(text, size, "%s", *(const bool *)target ? "yes" : "no");
+        return;
+    case INTEGER:
+        snprintf(text, size, "%d", *(const int *)target);
+        return;
+    case WHOLE:
+        snprintf(text, size, "%lld", (long long)*(const int64_t *)target);
+        return;
+    case SEED:
+        snprintf(text, size, "%llu", (unsigned long long)*(const uint64_t *)target);
+        return;
+    case NUMBER:
+        snprintf(text, size, "%g", (double)*(const float *)target);
+        return;
+    case LIST:
+        for (int i = 0; i < ((const struct option_list *)target)->n; i++) {
+            size_t used = strlen(text);
+            snprintf(text + used, size - used, "%s\"%s\"", used ? " " : "",
+                     ((const struct option_list *)target)->items[i]);
+        }
+        return;
+    default:
+        return;
+    }
+}

@@ -38,4 +38,7 @@ struct option_row {
 /* Stores what `text` (NULL for a FLAG) means in *target, which has the type of the row's kind. */
 int option_take(const struct option_row *row, const char *text, void *target, struct error *err);
 
+/* What stands in a target, as a person would type it; kinds that no group shows are empty. */
+void option_text(const struct option_row *row, const void *target, char *text, size_t size);
+
 #endif

@@ -103,6 +103,8 @@ static const struct option_row rows[] = {
      "form of the conversation; a wrong name lists them (the model's own)"},
     {"session", 0, OPTIONS_CHAT, TEXT, AT(session), 0, 0, "FILE",
      "go on with the conversation in FILE, and keep it there"},
+    {"export", 0, OPTIONS_CHAT, TEXT, AT(export), 0, 0, "FILE",
+     "write what was said in --session to FILE, Markdown or .json, and end"},
     {"decode", 'd', OPTIONS_TOKENIZE, FLAG, AT(decode), 0, 0, NULL, "ids to text"},
     {"special", 0, OPTIONS_TOKENIZE, FLAG, AT(parse_special), 0, 0, NULL,
      "names of control tokens in the text count"},
@@ -219,6 +221,54 @@ int options_parse(struct options *options, int argc, char **argv, unsigned group
     struct kernels kernels;
     return sampler_check(&options->sampler, err) || kernels_select(&kernels, options->isa, err) ? -1
                                                                                                 : 0;
+}
+
+static const struct option_row *find_row(unsigned groups, const char *name)
+{
+    for (int i = 0; i < N_ROWS; i++) {
+        bool letter = rows[i].letter && name[0] == rows[i].letter && name[1] == '\0';
+        if (rows[i].group & groups && (letter || strcmp(rows[i].name, name) == 0))
+            return &rows[i];
+    }
+    return NULL;
+}
+
+int options_set(struct options *options, unsigned groups, const char *name, const char *value,
+                struct error *err)
+{
+    const struct option_row *row = find_row(groups, name);
+    struct options changed = *options;
+    void *target = (char *)&changed + (row ? row->target : 0);
+    if (!row) {
+        char list[256] = "";
+        size_t used = 0;
+        for (int i = 0; i < N_ROWS && used < sizeof list; i++)
+            if (rows[i].group & groups)
+                used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", used ? ", " : "",
+                                         rows[i].name);
+        return error_set(err, "\"%s\": no such option, expected one of %s", name, list);
+    }
+    if (row->kind == LIST && !value)
+        *(struct option_list *)target = (struct option_list){0};
+    else if ((value != NULL) != (row->argument != NULL))
+        return error_set(err, "%s %s", row->name, value ? "takes no value" : "needs a value");
+    else if (option_take(row, value, target, err))
+        return -1;
+    if (sampler_check(&changed.sampler, err))
+        return -1;
+    *options = changed;
+    return 0;
+}
+
+void options_show(const struct options *options, unsigned groups, FILE *out)
+{
+    for (int i = 0; i < N_ROWS; i++) {
+        char value[64];
+        if (!(rows[i].group & groups))
+            continue;
+        option_text(&rows[i], (const char *)options + rows[i].target, value, sizeof value);
+        fprintf(out, "%-15s %-22s %s\n", rows[i].name, value, rows[i].help);
+    }
 }
 
 void options_print(unsigned groups)

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "base/error.h"
 #include "kernels/format.h"
@@ -47,6 +48,7 @@ struct options {
     const char *question;             /* summarize: what is asked; NULL: for a summary */
     const char *reference;            /* summarize: a file to compare with, or NULL */
     const char *session;              /* chat: the file that keeps the conversation, or NULL */
+    const char *export;               /* chat: where to write what was said in it, or NULL */
     bool decode;                      /* tokenize: ids to text */
     bool parse_special;               /* tokenize: "</s>" in the text is the control token */
     struct number_list bench_prompts; /* bench: tokens of the prompt tests */
@@ -99,6 +101,13 @@ enum option_group {
  * Takes the options of `groups` and up to max_arguments others. */
 int options_parse(struct options *options, int argc, char **argv, unsigned groups,
                   int max_arguments, struct error *err);
+
+/* Sets one option of `groups` by its name or letter; `value` (NULL: none) must live as long as the
+ * options. On failure they are as they were. Without a value a list becomes empty. */
+int options_set(struct options *options, unsigned groups, const char *name, const char *value,
+                struct error *err);
+/* Writes one line per option of `groups`: its name, what it is now, and its help. */
+void options_show(const struct options *options, unsigned groups, FILE *out);
 
 /* Writes one help line per option of `groups` to stdout. */
 void options_print(unsigned groups);

@@ -15,11 +15,28 @@ void output_open(struct output *output, const struct options *options)
                               .terminal = terminal && !options->quiet};
 }
 
+static int broken; /* errno of the write that failed */
+
+/* Not through stdio, which forgets what a signal keeps it from writing. */
 int output_write(const char *bytes, size_t n, struct error *err)
 {
-    if (fwrite(bytes, 1, n, stdout) != n || fflush(stdout) != 0)
-        return error_set(err, "standard output: cannot write: %s", strerror(errno));
-    return 0;
+    if (!broken && fflush(stdout) != 0)
+        broken = errno;
+    while (!broken && n > 0) {
+        ssize_t written = write(STDOUT_FILENO, bytes, n);
+        if (written < 0 && errno != EINTR)
+            broken = errno;
+        if (written > 0) {
+            bytes += written;
+            n -= (size_t)written;
+        }
+    }
+    return broken ? error_set(err, "standard output: cannot write: %s", strerror(broken)) : 0;
+}
+
+bool output_broken(void)
+{
+    return broken != 0;
 }
 
 int output_json(cJSON *object, struct error *err)

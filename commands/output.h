@@ -22,8 +22,11 @@ struct output {
 
 void output_open(struct output *output, const struct options *options);
 
-/* Writes and flushes bytes of the result. A closed or full standard output is an error. */
+/* Writes and flushes bytes of the result. A closed or full standard output is an error, from then
+ * on. */
 int output_write(const char *bytes, size_t n, struct error *err);
+/* Whether there was such an error. */
+bool output_broken(void);
 /* Writes `object` as one line; deletes it in any case. NULL (no memory) is an error. */
 int output_json(cJSON *object, struct error *err);
 

@@ -11,6 +11,8 @@
 
 enum { LINE_BYTES = 512, SAMPLE_BYTES = 64 };
 
+static const char context_line[] = "\ncontext: "; /* it is not the first line */
+
 struct lines {
     char *text;
     size_t length;
@@ -101,7 +103,7 @@ int identity_make(const struct checkpoint *checkpoint, const struct session *ses
         add(&lines, "positions: %s\n", part);
     }
     context_text(&session->context, part, sizeof part);
-    add(&lines, "context: %s\n", part);
+    add(&lines, "%s%s\n", context_line + 1, part);
     add(&lines, "cache type: %s\n", format_info[session->cache.format].name);
     add(&lines, "begins at: %lld\n", (long long)session->origin);
     if (lines.failed) {
@@ -134,4 +136,18 @@ int identity_compare(struct text found, struct text expected, struct error *err)
                              text_printable(a).chars, text_printable(b).chars);
     }
     return 0;
+}
+
+int identity_context(struct text identity, struct context *context, struct error *err)
+{
+    char policy[CONTEXT_TEXT_BYTES];
+    const char *line = memmem(identity.bytes, identity.length, context_line, strlen(context_line));
+    if (!line)
+        return error_set(err, "the identity of the session names no context policy");
+    const char *begin = line + strlen(context_line);
+    size_t left = (size_t)(identity.bytes + identity.length - begin);
+    const char *end = memchr(begin, '\n', left);
+    size_t length = end ? (size_t)(end - begin) : left;
+    snprintf(policy, sizeof policy, "%.*s", (int)(length < sizeof policy ? length : 0), begin);
+    return context_parse(context, policy, 0, err);
 }

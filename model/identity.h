@@ -18,4 +18,7 @@ int identity_make(const struct checkpoint *checkpoint, const struct session *ses
 /* Fails with the first line that differs: what was found, and what this session has. */
 int identity_compare(struct text found, struct text expected, struct error *err);
 
+/* The context policy of an identity; fails where it names none. */
+int identity_context(struct text identity, struct context *context, struct error *err);
+
 #endif

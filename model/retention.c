@@ -21,13 +21,14 @@ static bool is_strip(const struct session *session, int layer, int strip)
 
 void retention_evict(struct session *session)
 {
+    int64_t next = session->held < session->position ? session->held : session->position;
     for (int l = 0; l < session->model->config.n_layers; l++)
         for (int strip = 0; strip < STRIPS_MAX; strip++) {
             int64_t sinks;
             int64_t first;
             if (!is_strip(session, l, strip))
                 continue;
-            kept(session, l, strip, session->position, &sinks, &first);
+            kept(session, l, strip, next, &sinks, &first);
             cache_evict(&session->cache, l, strip, sinks, first);
         }
 }

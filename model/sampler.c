@@ -120,6 +120,14 @@ void sampler_accept(struct sampler *sampler, int32_t id)
     sampler->n_recent++;
 }
 
+void sampler_look_back(struct sampler *sampler, const int32_t *ids, int64_t n)
+{
+    int64_t last = sampler->options.repeat_last;
+    sampler->n_recent = 0;
+    for (int64_t i = n > last ? n - last : 0; i < n; i++)
+        sampler_accept(sampler, ids[i]);
+}
+
 /* The logits after the penalty are in pieces: blocks that it has changed are copies. */
 static const float *block_of(const struct sampler *sampler, const float *logits, int block)
 {

@@ -50,6 +50,8 @@ void sampler_close(struct sampler *sampler);
 
 /* Tells the sampler of a token of the text (prompt or reply), for the repetition penalty. */
 void sampler_accept(struct sampler *sampler, int32_t id);
+/* The text is ids[n] now: what the penalty looks back on is that. */
+void sampler_look_back(struct sampler *sampler, const int32_t *ids, int64_t n);
 
 /* Draws the next token from logits (vocab_size). NaN counts as minus infinity. */
 int32_t sampler_next(struct sampler *sampler, const float *logits);

@@ -120,8 +120,8 @@ static int open_cache(struct session *session, const struct session_options *opt
 int session_open(struct session *session, const struct model *model,
                  const struct session_options *options, struct error *err)
 {
-    *session =
-        (struct session){.model = model, .context = options->context, .origin = options->origin};
+    *session = (struct session){
+        .model = model, .context = options->context, .origin = options->origin, .held = INT64_MAX};
     if (session_allows(model, &options->context, err) || open_cache(session, options, err))
         return -1;
     session->logits = size_alloc((size_t)model->config.vocab_size, sizeof *session->logits);
@@ -251,6 +251,10 @@ static int forward_all(struct session *session, const int32_t *ids, int64_t n, f
     for (int64_t done = 0; done < n;) {
         int batch = n - done < SESSION_BATCH ? (int)(n - done) : SESSION_BATCH;
         bool last = done + batch == n;
+        if (session->position + batch - session->held > SESSION_BATCH) {
+            session->held = INT64_MAX;
+            retention_evict(session);
+        }
         if (make_room(session, batch, err))
             return -1;
         if (logits)
@@ -337,6 +341,11 @@ int session_truncate(struct session *session, int64_t n, struct error *err)
     session->position = n;
     session->expected = 0;
     return 0;
+}
+
+void session_hold(struct session *session)
+{
+    session->held = session->position;
 }
 
 bool session_can_return(const struct session *session, int64_t n)

@@ -54,6 +54,7 @@ struct session {
     int64_t position; /* tokens fed so far = position of the next one */
     int64_t length;   /* of the text as rotations that follow it count it */
     int64_t expected; /* the least that it will be */
+    int64_t held;     /* session_hold's position; INT64_MAX: none */
     struct activations activations;
     struct workspace workspace;
     struct position_table *tables; /* (n_positions) */
@@ -92,6 +93,11 @@ void session_expect(struct session *session, int64_t n);
 /* Goes back to the first n tokens (n <= position). Fails where the policy has let go of keys that
  * the next token would see; nothing has changed then. */
 int session_truncate(struct session *session, int64_t n, struct error *err);
+
+/* Sees to it that session_truncate can come back to the position where the session is now, whatever
+ * the policy lets go of, as long as no more than SESSION_BATCH tokens have been fed since. Replaces
+ * an earlier call's. Takes no memory beyond session_cache_bytes. */
+void session_hold(struct session *session);
 
 /* Whether n tokens (n > 0) can be fed at once and all but the first of them taken back again, any
  * number of them, as if they had never come: nothing of what the policy keeps and of how keys are

@@ -10,7 +10,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-build='gcc make pkg-config libc6-dev libpcre2-dev libcjson-dev libstb-dev'
+build='gcc make pkg-config libc6-dev libpcre2-dev libcjson-dev libedit-dev libstb-dev'
 check='check'
 develop='clang libclang-rt-dev libomp-dev clang-format shellcheck'
 python='python3-venv'
@@ -67,16 +67,16 @@ install_aarch64() {
 
 # Other systems: the packages' names are theirs, so only look.
 elsewhere() {
-    libraries='libpcre2-8 libcjson'
+    libraries='libpcre2-8 libcjson libedit'
     [ -z "$1" ] || libraries="$libraries check"
     command -v cc >/dev/null && pkg-config --exists $libraries && return
     cat >&2 <<TEXT
 setup: this is not Debian or Ubuntu; please install a C11 compiler with OpenMP, make, pkg-config
-and the development files of PCRE2, cJSON and (for the tests) Check:
-    Fedora    dnf install gcc make pkgconf pcre2-devel cjson-devel stb-devel check-devel
-    Arch      pacman -S gcc make pkgconf pcre2 cjson stb check
-    openSUSE  zypper install gcc make pkg-config pcre2-devel cJSON-devel stb-devel check-devel
-    Alpine    apk add gcc make pkgconf musl-dev pcre2-dev cjson-dev stb check-dev
+and the development files of PCRE2, cJSON, libedit and (for the tests) Check:
+  Fedora dnf install gcc make pkgconf pcre2-devel cjson-devel libedit-devel stb-devel check-devel
+  Arch   pacman -S gcc make pkgconf pcre2 cjson libedit stb check
+  SUSE   zypper in gcc make pkg-config pcre2-devel cJSON-devel libedit-devel stb-devel check-devel
+  Alpine apk add gcc make pkgconf musl-dev pcre2-dev cjson-dev libedit-dev stb check-dev
 TEXT
     return 1
 }

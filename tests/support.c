@@ -2,7 +2,7 @@
 #include "tests/support.h"
 
 #include <check.h>
-#include <dirent.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,18 +30,17 @@ void scratch_make(void)
     n_scratch_paths = 0;
 }
 
+static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *walk)
+{
+    (void)status;
+    (void)kind;
+    (void)walk;
+    return remove(path);
+}
+
 void scratch_remove(void)
 {
-    DIR *dir = opendir(scratch);
-    ck_assert_ptr_nonnull(dir);
-    for (struct dirent *entry; (entry = readdir(dir));) {
-        char path[sizeof scratch + sizeof entry->d_name];
-        snprintf(path, sizeof path, "%s/%s", scratch, entry->d_name);
-        if (entry->d_name[0] != '.')
-            unlink(path);
-    }
-    closedir(dir);
-    rmdir(scratch);
+    ck_assert_int_eq(nftw(scratch, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
 }
 
 const char *scratch_path(const char *name)

@@ -15,7 +15,7 @@ bool support_shared(const char *name, char *path, size_t path_bytes);
 
 /* A scratch folder. Paths that scratch_write returns live until the next scratch_remove. */
 void scratch_make(void);
-void scratch_remove(void); /* with all its files */
+void scratch_remove(void); /* with all that it holds */
 const char *scratch_path(const char *name);
 const char *scratch_write(const char *name, const void *bytes, size_t size);
 

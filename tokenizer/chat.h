@@ -48,4 +48,16 @@ int chat_render(const struct chat_template *template, const struct tokenizer *to
                 const struct chat_turn *turns, size_t n_turns, struct token_list *ids,
                 struct error *err);
 
+/* The same for the last turn alone: appends what follows the tokens of a reply as it was generated,
+ * the end of the assistant's turn, the user's turn and the beginning of the next reply. (White
+ * space that a template puts in front of an end token is the reply's own affair.) n_turns >= 3. */
+int chat_render_next(const struct chat_template *template, const struct tokenizer *tokenizer,
+                     const struct chat_turn *turns, size_t n_turns, struct token_list *ids,
+                     struct error *err);
+
+/* Whether the last turn changes what the template makes of those before it: a system text that goes
+ * with the last turn, thoughts that are cut from a reply once it is not the last. */
+bool chat_rewrites(const struct chat_template *template, const struct chat_turn *turns,
+                   size_t n_turns);
+
 #endif

@@ -9,7 +9,7 @@
 
 #include "kernels/parallel.h"
 #include "model/attention.h"
-#include "tests/model/fixture.h"
+#include "tests/model/timeline.h"
 #include "tests/suites.h"
 #include "tests/support.h"
 
@@ -307,6 +307,49 @@ START_TEST(test_expected_length)
 }
 END_TEST
 
+/* What a policy lets go of behind a place that is held does not matter to who comes back to it,
+ * until a batch more has been fed; and it takes no more memory than was said. */
+static const char *const forgetful[] = {"window=20", "sinks=4,window=40",
+                                        "lm-infinite,global=4,window=30"};
+
+START_TEST(test_held_place)
+{
+    static int32_t ids[1200];
+    struct fixture fixture;
+    struct session session;
+    struct error err = {""};
+    fixture_open(&fixture, "llama", "llama", "scalar");
+    size_t vocab_size = (size_t)fixture.model.config.vocab_size;
+    float *logits = malloc(vocab_size * sizeof *logits);
+    timeline_ids(&fixture, ids, 1200);
+    timeline_open(&session, &fixture.model, forgetful[_i], FORMAT_F32, 0);
+    feed(&session, ids, 300);
+    feed(&session, ids + 300, 1);
+    memcpy(logits, session.logits, vocab_size * sizeof *logits);
+    ck_assert_int_eq(session_truncate(&session, 300, &err), 0);
+    session_hold(&session);
+    for (int n = 1; n <= SESSION_BATCH; n += 73) {
+        for (int i = 0; i < n; i += 37)
+            feed(&session, ids + 300 + i, n - i < 37 ? n - i : 37);
+        ck_assert_double_le((double)cache_bytes(&session.cache),
+                            session_cache_bytes(&session, 300 + n));
+        ck_assert_msg(session_truncate(&session, 300, &err) == 0, "%d: %s", n, err.text);
+        feed(&session, ids + 300, 1);
+        ck_assert_mem_eq(session.logits, logits, vocab_size * sizeof *logits);
+        ck_assert_int_eq(session_truncate(&session, 300, &err), 0);
+    }
+    for (int i = 0; i < SESSION_BATCH + 128; i += 64)
+        feed(&session, ids + 300 + i, 64);
+    ck_assert_double_le((double)cache_bytes(&session.cache),
+                        session_cache_bytes(&session, session.position));
+    ck_assert_int_eq(session_truncate(&session, 300, &err), -1);
+    ck_assert_ptr_nonnull(strstr(err.text, "cannot go back from token 940 to 300"));
+    free(logits);
+    session_close(&session);
+    fixture_close(&fixture);
+}
+END_TEST
+
 Suite *session_suite(void)
 {
     Suite *suite = suite_create("session");
@@ -321,6 +364,7 @@ Suite *session_suite(void)
     tcase_add_test(tcase, test_unsupported_cache);
     tcase_add_test(tcase, test_two_sessions);
     tcase_add_test(tcase, test_expected_length);
+    tcase_add_loop_test(tcase, test_held_place, 0, sizeof forgetful / sizeof forgetful[0]);
     suite_add_tcase(suite, tcase);
     return suite;
 }

@@ -225,6 +225,69 @@ START_TEST(turns_become_what_transformers_makes_of_them)
 }
 END_TEST
 
+/* What follows a reply, rendered alone, are the last tokens of the whole. Counts where with the
+ * reply they are the whole (some templates put a space around a reply that they do not begin it
+ * with), and where the template says that it rewrites. */
+static void check_next(const struct toy *toy, const char *name, bool system, const char *reply,
+                       int *n_same, int *n_rewritten)
+{
+    const struct chat_turn turns[] = {{CHAT_SYSTEM, text_of("s")},
+                                      {CHAT_USER, text_of("first")},
+                                      {CHAT_ASSISTANT, text_of(reply)},
+                                      {CHAT_USER, text_of("second")}};
+    struct error err;
+    struct chat_template template;
+    struct token_list whole = {0}, before = {0}, next = {0};
+    ck_assert_int_eq(chat_named(&template, name, noon(), &err), 0);
+    const struct chat_turn *from = turns + !system;
+    size_t n = 3 + (size_t)system;
+    if (chat_render(&template, toy->tokenizer, from, n, &whole, &err) == 0) {
+        ck_assert_int_eq(chat_render(&template, toy->tokenizer, from, n - 2, &before, &err), 0);
+        ck_assert_msg(chat_render_next(&template, toy->tokenizer, from, n, &next, &err) == 0,
+                      "%s: %s", name, err.text);
+        ck_assert_uint_gt(next.n, strlen("second"));
+        ck_assert_uint_lt(next.n, whole.n);
+        bool tail = memcmp(next.ids, whole.ids + whole.n - next.n, next.n * sizeof *next.ids) == 0;
+        bool head = memcmp(before.ids, whole.ids, before.n * sizeof *before.ids) == 0;
+        ck_assert_msg(tail, "%s: the end differs", name);
+        ck_assert(!chat_rewrites(&template, from, n - 2));
+        bool rewrites = chat_rewrites(&template, from, n);
+        *n_rewritten += rewrites;
+        *n_same += !rewrites && head && before.n + strlen(reply) + next.n == whole.n;
+    }
+    token_list_free(&whole);
+    token_list_free(&before);
+    token_list_free(&next);
+    chat_template_free(&template);
+}
+
+START_TEST(a_turn_rendered_alone_is_the_end_of_the_whole)
+{
+    struct toy toy;
+    glob_t paths;
+    int n_same = 0, n_rewritten = 0;
+    scratch_make();
+    open_all(&toy);
+    ck_assert_int_eq(glob(FOLDER "*.json", 0, NULL, &paths), 0);
+    for (size_t i = 0; i < paths.gl_pathc; i++) {
+        if (strstr(paths.gl_pathv[i], "conversations"))
+            continue;
+        cJSON *json = read_json(paths.gl_pathv[i]);
+        for (int system = 0; system < 2; system++) {
+            check_next(&toy, string_of(json, "family"), system, "reply", &n_same, &n_rewritten);
+            check_next(&toy, string_of(json, "family"), system, "x</think>y", &n_same,
+                       &n_rewritten);
+        }
+        cJSON_Delete(json);
+    }
+    ck_assert_int_gt(n_same, 80);
+    ck_assert_int_gt(n_rewritten, 8);
+    globfree(&paths);
+    toy_close(&toy);
+    scratch_remove();
+}
+END_TEST
+
 START_TEST(what_is_unknown_is_said_and_not_guessed)
 {
     struct error err;
@@ -331,6 +394,7 @@ Suite *chat_suite(void)
     Suite *suite = suite_create("chat");
     TCase *tcase = tcase_create("chat");
     tcase_add_test(tcase, turns_become_what_transformers_makes_of_them);
+    tcase_add_test(tcase, a_turn_rendered_alone_is_the_end_of_the_whole);
     tcase_add_test(tcase, what_is_unknown_is_said_and_not_guessed);
     tcase_add_test(tcase, turns_out_of_order_are_refused);
     tcase_add_test(tcase, memory_that_runs_out_is_an_error);

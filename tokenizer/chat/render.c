@@ -18,6 +18,8 @@ struct script {
     struct error *err;
 };
 
+static const char thought_end[] = "</think>";
+
 /* ---- segments ---- */
 
 static int add_segment(struct script *script, const char *bytes, size_t length, bool markup)
@@ -123,13 +125,13 @@ static void trim_segments(struct script *script, size_t from, enum chat_trim tri
 
 static struct text cut_thought(struct text text, enum chat_thought thought)
 {
-    static const char end[] = "</think>";
+    const size_t end = sizeof thought_end - 1;
     bool cut = false;
     const char *found;
     while (thought != THOUGHT_KEPT && text.length > 0 &&
-           (found = memmem(text.bytes, text.length, end, sizeof end - 1))) {
-        text.length -= (size_t)(found + sizeof end - 1 - text.bytes);
-        text.bytes = found + sizeof end - 1;
+           (found = memmem(text.bytes, text.length, thought_end, end))) {
+        text.length -= (size_t)(found + end - text.bytes);
+        text.bytes = found + end;
         cut = true;
     }
     return cut && thought == THOUGHT_CUT_CLEAN ? trim_left(text, true) : text;
@@ -264,9 +266,22 @@ static int check_turns(const struct chat_family *family, const struct chat_turn 
     return 0;
 }
 
-int chat_render(const struct chat_template *template, const struct tokenizer *tokenizer,
-                const struct chat_turn *turns, size_t n_turns, struct token_list *ids,
-                struct error *err)
+/* ---- the conversation ---- */
+
+static int add_next(struct script *script, const struct chat_turn *turns, size_t n)
+{
+    const struct chat_family *family = script->family;
+    const char *end = family->after[CHAT_ASSISTANT];
+    bool nests = family->system == SYSTEM_IN_LAST && turns[0].role == CHAT_SYSTEM;
+    return add_markup(script, end + strspn(end, " \n")) || add_turn(script, &turns[n - 1], nests)
+               ? -1
+               : add_markup(script, family->reply);
+}
+
+static int render(const struct chat_template *template, const struct tokenizer *tokenizer,
+                  const struct chat_turn *turns, size_t n_turns,
+                  int add(struct script *script, const struct chat_turn *turns, size_t n),
+                  struct token_list *ids, struct error *err)
 {
     if (check_turns(template->family, turns, n_turns, err) != 0)
         return -1;
@@ -275,10 +290,34 @@ int chat_render(const struct chat_template *template, const struct tokenizer *to
     bool said = turns[0].role == CHAT_SYSTEM;
     int result = prepare_system(&script, said ? turns[0].content : (struct text){0});
     if (result == 0)
-        result = add_turns(&script, turns, n_turns);
+        result = add(&script, turns, n_turns);
     if (result == 0)
         result = tokenizer_encode_segments(tokenizer, script.segments, script.n, false, ids, err);
     free(script.segments);
     free(script.system_buffer);
     return result;
+}
+
+int chat_render(const struct chat_template *template, const struct tokenizer *tokenizer,
+                const struct chat_turn *turns, size_t n_turns, struct token_list *ids,
+                struct error *err)
+{
+    return render(template, tokenizer, turns, n_turns, add_turns, ids, err);
+}
+
+int chat_render_next(const struct chat_template *template, const struct tokenizer *tokenizer,
+                     const struct chat_turn *turns, size_t n_turns, struct token_list *ids,
+                     struct error *err)
+{
+    return render(template, tokenizer, turns, n_turns, add_next, ids, err);
+}
+
+bool chat_rewrites(const struct chat_template *template, const struct chat_turn *turns,
+                   size_t n_turns)
+{
+    const struct chat_family *family = template->family;
+    if (n_turns < 3)
+        return false;
+    return (family->system == SYSTEM_IN_LAST && turns[0].role == CHAT_SYSTEM) ||
+           (family->thought != THOUGHT_KEPT && contains(turns[n_turns - 2].content, thought_end));
 }

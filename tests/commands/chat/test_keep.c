@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "longhand.h"
 #include "tests/program.h"
 #include "tests/suites.h"
 #include "tests/support.h"
@@ -168,6 +169,72 @@ START_TEST(whatever_ends_a_chat_it_goes_on)
 }
 END_TEST
 
+/* Transcripts that no chat writes, in files that are right otherwise: five tokens, fed. */
+static const struct {
+    const char *turns;
+    const char *reason; /* NULL: it is one that a chat writes */
+} transcripts[] = {
+    {"{\"role\":\"user\",\"content\":\"a\",\"at\":0},"
+     "{\"role\":\"assistant\",\"content\":\"b\",\"at\":3}",
+     NULL},
+    {"", NULL},
+    {"{\"role\":\"user\",\"content\":\"a\",\"at\":0}", "out of order"},
+    {"{\"role\":\"assistant\",\"content\":\"a\",\"at\":0}", "out of order"},
+    {"{\"role\":\"user\",\"content\":\"a\",\"at\":0},"
+     "{\"role\":\"system\",\"content\":\"b\",\"at\":1}",
+     "out of order"},
+    {"{\"role\":\"user\",\"content\":\"a\",\"at\":0},"
+     "{\"role\":\"user\",\"content\":\"b\",\"at\":1}",
+     "out of order"},
+    {"{\"role\":\"user\",\"content\":\"a\",\"at\":3},"
+     "{\"role\":\"assistant\",\"content\":\"b\",\"at\":2}",
+     "out of order"},
+    {"{\"role\":\"user\",\"content\":\"a\",\"at\":0},"
+     "{\"role\":\"assistant\",\"content\":\"b\",\"at\":6}",
+     "out of order"},
+    {"{\"role\":\"user\",\"content\":\"a\"},"
+     "{\"role\":\"assistant\",\"content\":\"b\",\"at\":2}",
+     "out of order"},
+    {"{\"role\":\"user\",\"content\":{},\"at\":0}", "not that of a chat"},
+    {"{\"role\":\"user", "not that of a chat"},
+};
+enum { N_TRANSCRIPTS = sizeof transcripts / sizeof transcripts[0] };
+
+static void write_session(const char *path, const char *turns)
+{
+    static const int32_t ids[] = {1, 5, 6, 7, 8};
+    char transcript[400];
+    struct checkpoint checkpoint;
+    struct model model;
+    struct session session;
+    struct error err = {""};
+    snprintf(transcript, sizeof transcript, "{\"turns\":[%s]}", turns);
+    ck_assert_int_eq(checkpoint_open(&checkpoint, TINY, &err), 0);
+    ck_assert_int_eq(model_open(&model, &checkpoint, &(struct model_options){0}, &err), 0);
+    ck_assert_int_eq(
+        session_open(&session, &model, &(struct session_options){.kv = FORMAT_F16}, &err), 0);
+    ck_assert_int_eq(session_feed(&session, ids, 5, NULL, &err), 0);
+    struct save save = {&checkpoint, &session, NULL, ids, 5, {transcript, strlen(transcript)}};
+    ck_assert_msg(save_write(&save, path, &err) == 0, "%s", err.text);
+    session_close(&session);
+    model_close(&model);
+    checkpoint_close(&checkpoint);
+}
+
+START_TEST(a_transcript_that_no_chat_wrote_is_refused)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s", scratch_path("s"));
+    write_session(path, transcripts[_i].turns);
+    const char *const arguments[] = {"chat", "-m", TINY, "-n", "3", "-q", "--session", path, NULL};
+    if (transcripts[_i].reason)
+        refuse(arguments, transcripts[_i].reason);
+    else
+        free(program_output(arguments, "hello\n"));
+    unlink(path);
+}
+END_TEST
+
 Suite *keep_suite(void)
 {
     Suite *suite = suite_create("keep");
@@ -176,6 +243,7 @@ Suite *keep_suite(void)
     tcase_set_timeout(tcase, 60);
     tcase_add_loop_test(tcase, a_chat_in_parts_is_the_chat_as_a_whole, 0, N_CHATS);
     tcase_add_test(tcase, other_settings_are_refused_and_the_file_stays);
+    tcase_add_loop_test(tcase, a_transcript_that_no_chat_wrote_is_refused, 0, N_TRANSCRIPTS);
     tcase_add_loop_test(tcase, whatever_ends_a_chat_it_goes_on, 0, N_ENDS);
     suite_add_tcase(suite, tcase);
     return suite;
