@@ -91,7 +91,7 @@ class Terminal:
 
     def type(self, text):
         for letter in text:
-            os.write(self.master, letter.encode())
+            os.write(self.master, b"\r" if letter == "\n" else letter.encode())  # as the Enter key does
             self.watch(LETTER)
 
     def last_line(self):
