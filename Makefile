@@ -24,8 +24,9 @@ FOREIGN := $(if $(filter x86_64-%,$(MACHINE)),,$(wildcard kernels/*avx*.c kernel
 
 # A library through pkg-config, or else by its usual name.
 package = $(shell $(if $(CROSS),false,pkg-config) $1 $2 2>/dev/null || echo $3)
+# (-g1: lines for backtraces. Variables of the kernels' templates would take half of the time.)
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes -Wcast-align
-COMPILE := $(CC) -std=c11 -D_GNU_SOURCE $(OPTIMIZE) -g -ffp-contract=off -fopenmp $(WARNINGS) -I. \
+COMPILE := $(CC) -std=c11 -D_GNU_SOURCE $(OPTIMIZE) -g1 -ffp-contract=off -fopenmp $(WARNINGS) -I. \
           $(call package,--cflags,libpcre2-8 libcjson) $(CFLAGS)
 LIBS := $(call package,--libs,libpcre2-8,-l:libpcre2-8.so.0) \
         $(call package,--libs,libcjson,-lcjson) -lm
