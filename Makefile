@@ -112,9 +112,7 @@ demo: ## set up, build and run the model that ships
 
 check: ## set up, build and run every check and test
 	@scripts/setup.sh --check
-	@$(MAKE) --no-print-directory lint
-	@$(MAKE) --no-print-directory check-aarch64
-	@$(MAKE) --no-print-directory check-native
+	@$(MAKE) --no-print-directory --output-sync check-aarch64 check-native lint
 
 # Tests use more threads than there may be cores: waiting ones sleep.
 TEST_ENVIRONMENT := OMP_WAIT_POLICY=passive
