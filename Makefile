@@ -43,8 +43,9 @@ PROGRAM := $(if $(filter build,$(BUILD)),longhand,$(BUILD)/longhand)
 # takes minutes on an emulator.
 TESTS := $(filter-out tests/logits.c tests/endurance%.c tests/fuzz/%, \
              $(wildcard tests/*.c tests/*/*.c tests/*/*/*.c))
-SLOW := forward stories policies invariants stored_keys cache context lossless save restore \
-        huggingface huggingface_positions huggingface_tokenizer safetensors tokenizer pretokenize
+SLOW := forward stories policies schemes invariants stored_keys cache context lossless save \
+        restore sampler_draws huggingface huggingface_positions huggingface_tokenizer safetensors \
+        tokenizer pretokenize
 SLOW := $(wildcard $(SLOW:%=tests/*/test_%.c) $(SLOW:%=tests/*/*/test_%.c))
 TESTS := $(if $(CROSS),$(filter-out tests/program.c tests/commands/% $(SLOW),$(TESTS)),$(TESTS))
 SUITES := $(patsubst test_%.c,%,$(filter test_%,$(notdir $(TESTS))))
