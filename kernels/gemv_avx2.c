@@ -35,15 +35,9 @@ struct reader {
     decode_scales *scales; /* of blocks of 256 */
 };
 
-/* The bytes of a step, and its groups. */
 TEMPLATE size_t step_bytes(const struct reader *f)
 {
     return f->blocks ? f->bytes : VECTORS * f->bytes;
-}
-
-TEMPLATE size_t step_groups(const struct reader *f)
-{
-    return STEP / f->group;
 }
 
 /* --- weights ------------------------------------------------------------------------------- */
