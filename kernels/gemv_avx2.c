@@ -2,54 +2,135 @@
  * Weights are decoded into registers and multiplied there with every token; nothing but results is
  * stored.
  *
- * A step is 256 weights, eight vectors. VPMADDUBSW multiplies unsigned by signed bytes and adds
+ * A step is eight vectors of 32 weights. VPMADDUBSW multiplies unsigned by signed bytes and adds
  * pairs in 16 bits. Stored weights have at most six bits and are multiplied as they are; signed
- * ones as |w| times x with the sign of w: pairs are at most 2 * 128 * 127. As many vectors as fit
- * 16 bits are added before pairs are widened. So that a group has all its sums in one place of the
- * vectors, weights are transposed once for all tokens: vector c holds the fours c of eight groups.
- * The format's offset times x.sum is taken off, all in integers. What remains are three operations
- * with the scales. In vectors, group 2 i + j stands in place 4 j + i.
+ * ones as |w| times x with the sign of w: pairs are at most 2 * 128 * 127. Sums of groups are exact
+ * integers; what remains are three operations with the scales.
  *
- * Activations are laid out the same way once for all rows. They end with zeros where the last step
- * of a row has blocks missing, so that every step is a whole one. */
+ * A group's sum comes together in one of two ways. For one token a tree of shuffles and additions
+ * does it. For several the weights are transposed once, and the activations, once for all rows:
+ * vector c holds the fours c of the groups, whose sums then grow in places of their own. Both end
+ * in the same vector, so that a token's results have the same bits alone and among others. */
 #include "kernels/avx2.h"
 #include "kernels/scales_avx2.h"
 
 enum {
-    STEP = 256,       /* weights */
-    VECTORS = 8,      /* of weights in a step */
-    GROUPS = 8,       /* in a vector of sums */
-    ROW_BLOCK = 16,   /* rows for which sums are kept */
-    X_VECTORS = 2048, /* room for activations: 64 KiB */
-    X_NEAR = 768,     /* of them, what stays in the first-level cache: 24 KiB */
-    STEP_BYTES = 272, /* at most */
+    VECTORS = 8,         /* of 32 weights in a step */
+    STEP = 32 * VECTORS, /* weights */
+    ROW_BLOCK = 16,      /* rows for which sums are kept */
+    X_VECTORS = 2048,    /* room for activations: 64 KiB */
+    X_NEAR = 512,        /* of them, what stays in the first-level cache: 16 KiB */
 };
-
-/* Eight groups of 32, or twice eight of 16 in four vectors each. Of groups that are `paired` the
- * even ones take four vectors and the odd ones four, where fours c lie in the lower and fours
- * 4 + c in the upper 128 bits. */
-typedef void decode_step(const uint8_t *w, __m256i v[VECTORS]);
 
 /* How a format is read; constants all, which inlining dissolves. */
 struct reader {
-    size_t bytes;  /* of a block */
-    size_t blocks; /* in a step: 8 or 1 */
+    size_t bytes; /* of a block */
+    bool blocks;  /* of 256 weights, one in a step; otherwise eight of 32 */
     size_t group;
     int offset;
     bool is_signed; /* weights */
     bool has_min;
-    bool paired;
     int run; /* vectors of products that may be added in 16 bits */
-    decode_step *weights;
-    decode_scales *scales;
+    decode_part *part;
+    decode_scales *scales; /* of blocks of 256 */
 };
+
+TEMPLATE size_t step_bytes(const struct reader *f)
+{
+    return f->blocks ? f->bytes : VECTORS * f->bytes;
+}
 
 /* --- weights ------------------------------------------------------------------------------- */
 
-/* 16 bytes, 16 others. */
-TEMPLATE __m256i load128_pair(const void *a, const void *b)
+/* Vector k of a step; zeros past the `units` ones that there are. */
+TEMPLATE __m256i weights(const struct reader *f, const uint8_t *w, size_t units, int k)
 {
-    return _mm256_inserti128_si256(_mm256_castsi128_si256(load128(a)), load128(b), 1);
+    if ((size_t)k >= units)
+        return _mm256_setzero_si256();
+    return f->blocks ? f->part(w, k) : f->part(w + (size_t)k * f->bytes, 0);
+}
+
+/* The first four bytes of block i in all lanes, zeros if there is none. */
+TEMPLATE __m256i head(const uint8_t *w, size_t bytes, size_t units, size_t i)
+{
+    int four = 0;
+    if (i < units)
+        memcpy(&four, w + i * bytes, sizeof four);
+    return _mm256_set1_epi32(four);
+}
+
+/* Blocks of 32 begin with d, or d and m: those of `units` <= 8 blocks, zeros beyond. */
+TEMPLATE void scales_32(const struct reader *f, const uint8_t *w, size_t units, __m256 *scale,
+                        __m256 *min)
+{
+#define HEAD(i) head(w, f->bytes, units, i)
+    /* a tree, and loads that broadcast: neither waits for the shuffling port */
+    __m256i a = _mm256_blend_epi32(HEAD(0), HEAD(1), 0x02);
+    __m256i b = _mm256_blend_epi32(HEAD(2), HEAD(3), 0x08);
+    __m256i c = _mm256_blend_epi32(HEAD(4), HEAD(5), 0x20);
+    __m256i d = _mm256_blend_epi32(HEAD(6), HEAD(7), 0x80);
+#undef HEAD
+    __m256i heads =
+        _mm256_blend_epi32(_mm256_blend_epi32(a, b, 0x0C), _mm256_blend_epi32(c, d, 0xC0), 0xF0);
+    const __m256i words = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15));
+    heads = _mm256_permute4x64_epi64(_mm256_shuffle_epi8(heads, words), 0xD8);
+    *scale = _mm256_cvtph_ps(_mm256_castsi256_si128(heads));
+    if (f->has_min)
+        *min = _mm256_cvtph_ps(_mm256_extracti128_si256(heads, 1));
+}
+
+TEMPLATE void step_scales(const struct reader *f, const uint8_t *w, size_t units, __m256 scale[2],
+                          __m256 min[2])
+{
+    if (f->blocks)
+        f->scales(w, scale, min);
+    else
+        scales_32(f, w, units, scale, min);
+}
+
+/* --- sums ---------------------------------------------------------------------------------- */
+
+/* Products added by pairs in 16 bits. */
+TEMPLATE __m256i multiply_bytes(const struct reader *f, __m256i w, __m256i x)
+{
+    return f->is_signed ? _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w))
+                        : _mm256_maddubs_epi16(w, x);
+}
+
+/* In each 128 bits: the sum of a's 32-bit units 0 and 2, of b's, of a's 1 and 3, of b's. */
+TEMPLATE __m256i merge(__m256i a, __m256i b, bool words)
+{
+    __m256i low = _mm256_unpacklo_epi32(a, b), high = _mm256_unpackhi_epi32(a, b);
+    return words ? _mm256_add_epi16(low, high) : _mm256_add_epi32(low, high);
+}
+
+TEMPLATE __m256i add_pairs(__m256i a, __m256i b)
+{
+    return _mm256_add_epi32(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+}
+
+/* In each 128 bits, the sums there of products of vectors 4 h .. 4 h + 3: a tree. */
+TEMPLATE __m256i sums_by_tree(const struct reader *f, const uint8_t *w, size_t units,
+                              const int8_t *x, int h)
+{
+    const __m256i ones = _mm256_set1_epi16(1);
+    __m256i v[4];
+    UNROLL
+    for (int i = 0; i < 4; i++) {
+        int k = 4 * h + i;
+        v[i] = _mm256_setzero_si256();
+        if ((size_t)k < units)
+            v[i] = multiply_bytes(f, weights(f, w, units, k), load256(x + 32 * k));
+        if (f->is_signed)
+            v[i] = _mm256_madd_epi16(v[i], ones);
+    }
+    __m256i ab = merge(v[0], v[1], !f->is_signed), cd = merge(v[2], v[3], !f->is_signed);
+    if (!f->is_signed) {
+        ab = _mm256_madd_epi16(ab, ones);
+        cd = _mm256_madd_epi16(cd, ones);
+    }
+    return add_pairs(ab, cd);
 }
 
 /* In each 128 bits, unit c of v[i] to unit i of v[c]. */
@@ -63,359 +144,141 @@ TEMPLATE void transpose(__m256i v[4])
     v[3] = _mm256_unpackhi_epi64(ab23, cd23);
 }
 
-/* Four vectors of nibbles: fours c below fours 4 + c, or even groups below odd ones. */
-TEMPLATE void transpose_nibbles(__m256i v[VECTORS])
+/* The same of transposed weights and activations. */
+TEMPLATE __m256i sums_in_places(const struct reader *f, const __m256i v[4], const __m256i x[4])
 {
-    transpose(v);
+    __m256i sum = _mm256_setzero_si256();
     UNROLL
-    for (int c = 0; c < 4; c++) {
-        v[4 + c] = field(v[c], 4, 4);
-        v[c] = field(v[c], 0, 4);
-    }
-}
-
-TEMPLATE void look_up_all(__m256i v[VECTORS])
-{
-    UNROLL
-    for (int c = 0; c < VECTORS; c++)
-        v[c] = look_up_iq4(v[c]);
-}
-
-TEMPLATE void step_q4_0(const uint8_t *w, __m256i v[VECTORS])
-{
-    const struct block_q4_0 *b = (const void *)w;
-    UNROLL
-    for (int i = 0; i < 4; i++)
-        v[i] = load128_pair(b[2 * i].qs, b[2 * i + 1].qs);
-    transpose_nibbles(v);
-}
-
-TEMPLATE void step_q4_1(const uint8_t *w, __m256i v[VECTORS])
-{
-    const struct block_q4_1 *b = (const void *)w;
-    UNROLL
-    for (int i = 0; i < 4; i++)
-        v[i] = load128_pair(b[2 * i].qs, b[2 * i + 1].qs);
-    transpose_nibbles(v);
-}
-
-TEMPLATE void step_iq4_nl(const uint8_t *w, __m256i v[VECTORS])
-{
-    step_q4_0(w, v);
-    look_up_all(v);
-}
-
-/* fifth: the 32 bits of each group in its place. */
-TEMPLATE void add_fifth_bits(__m256i v[VECTORS], __m256i fifth)
-{
-    const __m256i lane = _mm256_setr_epi32(0, 0x04040404, 0x08080808, 0x0C0C0C0C, 0, 0x04040404,
-                                           0x08080808, 0x0C0C0C0C);
-    UNROLL
-    for (int c = 0; c < VECTORS; c++) {
-        const __m256i bits = _mm256_set1_epi32(c % 2 ? (int)0x80402010 : 0x08040201);
-        __m256i x = _mm256_shuffle_epi8(fifth, _mm256_add_epi8(lane, each_byte(c / 2)));
-        x = _mm256_cmpeq_epi8(_mm256_and_si256(x, bits), bits);
-        v[c] = _mm256_or_si256(v[c], _mm256_and_si256(x, each_byte(16)));
-    }
-}
-
-/* The first four bytes of block i in all lanes. */
-TEMPLATE __m256i head(const uint8_t *w, size_t bytes, size_t i)
-{
-    int four;
-    memcpy(&four, w + i * bytes, sizeof four);
-    return _mm256_set1_epi32(four);
-}
-
-/* Four bytes of each of eight blocks, in the places of their groups: a tree, and loads that
- * broadcast, which do not wait for the shuffling port. */
-TEMPLATE __m256i heads_of(const uint8_t *w, size_t bytes)
-{
-#define HEAD(i) head(w, bytes, i)
-    __m256i a = _mm256_blend_epi32(HEAD(0), HEAD(2), 0x02);
-    __m256i b = _mm256_blend_epi32(HEAD(4), HEAD(6), 0x08);
-    __m256i c = _mm256_blend_epi32(HEAD(1), HEAD(3), 0x20);
-    __m256i d = _mm256_blend_epi32(HEAD(5), HEAD(7), 0x80);
-#undef HEAD
-    return _mm256_blend_epi32(_mm256_blend_epi32(a, b, 0x0C), _mm256_blend_epi32(c, d, 0xC0), 0xF0);
-}
-
-TEMPLATE void step_q5_0(const uint8_t *w, __m256i v[VECTORS])
-{
-    const struct block_q5_0 *b = (const void *)w;
-    UNROLL
-    for (int i = 0; i < 4; i++)
-        v[i] = load128_pair(b[2 * i].qs, b[2 * i + 1].qs);
-    transpose_nibbles(v);
-    add_fifth_bits(v, heads_of(b->qh, sizeof *b));
-}
-
-TEMPLATE void step_q5_1(const uint8_t *w, __m256i v[VECTORS])
-{
-    const struct block_q5_1 *b = (const void *)w;
-    UNROLL
-    for (int i = 0; i < 4; i++)
-        v[i] = load128_pair(b[2 * i].qs, b[2 * i + 1].qs);
-    transpose_nibbles(v);
-    add_fifth_bits(v, heads_of(b->qh, sizeof *b));
-}
-
-TEMPLATE void step_q8_0(const uint8_t *w, __m256i v[VECTORS])
-{
-    const struct block_q8_0 *b = (const void *)w;
-    UNROLL
-    for (int i = 0; i < 4; i++) {
-        v[i] = load128_pair(b[2 * i].qs, b[2 * i + 1].qs);
-        v[4 + i] = load128_pair(b[2 * i].qs + 16, b[2 * i + 1].qs + 16);
-    }
-    transpose(v);
-    transpose(v + 4);
-}
-
-TEMPLATE void step_iq4_xs(const uint8_t *w, __m256i v[VECTORS])
-{
-    const struct block_iq4_xs *b = (const void *)w;
-    UNROLL
-    for (int i = 0; i < 4; i++)
-        v[i] = load256(b->qs + 32 * i);
-    transpose_nibbles(v);
-    look_up_all(v);
-}
-
-TEMPLATE void step_q4_k(const uint8_t *w, __m256i v[VECTORS])
-{
-    const struct block_q4_k *b = (const void *)w;
-    UNROLL
-    for (int i = 0; i < 4; i++)
-        v[i] = load256(b->qs + 32 * i);
-    transpose_nibbles(v);
-}
-
-TEMPLATE void step_q5_k(const uint8_t *w, __m256i v[VECTORS])
-{
-    const struct block_q5_k *b = (const void *)w;
-    const __m256i high = load256(b->high);
-    const __m256i unit = _mm256_broadcastsi128_si256(_mm_set1_epi32(0x03020100));
-    UNROLL
-    for (int i = 0; i < 4; i++)
-        v[i] = load256(b->qs + 32 * i);
-    transpose_nibbles(v);
-    UNROLL
-    for (int c = 0; c < 4; c++) {
-        /* bits 0 and 1 are those of groups 2 i and 2 i + 1 */
-        __m256i x = _mm256_shuffle_epi8(high, _mm256_add_epi8(unit, each_byte(4 * c)));
-        x = _mm256_srlv_epi32(x, _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6));
-        v[c] = _mm256_or_si256(v[c], bit_as(x, 0, 16));
-        v[4 + c] = _mm256_or_si256(v[4 + c], bit_as(x, 1, 16));
-    }
-}
-
-#define STEP_OF_16(name)                                            \
-    TEMPLATE void step_##name(const uint8_t *w, __m256i v[VECTORS]) \
-    {                                                               \
-        UNROLL                                                      \
-        for (int i = 0; i < VECTORS; i++)                           \
-            v[i] = decode_##name(w, i);                             \
-        transpose(v);                                               \
-        transpose(v + 4);                                           \
-    }
-
-STEP_OF_16(q2_k)
-STEP_OF_16(q3_k)
-STEP_OF_16(q6_k)
-
-/* --- scales -------------------------------------------------------------------------------- */
-
-/* Eight values of groups from their own order to their places. */
-TEMPLATE __m256i placed(__m256i groups)
-{
-    return _mm256_permutevar8x32_epi32(groups, _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7));
-}
-
-TEMPLATE __m256 placed_floats(__m256 groups)
-{
-    return _mm256_castsi256_ps(placed(_mm256_castps_si256(groups)));
-}
-
-/* Blocks of 32 begin with d, or d and m. */
-TEMPLATE void heads_to_floats(const uint8_t *w, size_t bytes, __m256 *scale, __m256 *min)
-{
-    __m256i heads = heads_of(w, bytes);
-    const __m256i words = _mm256_broadcastsi128_si256(
-        _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15));
-    heads = _mm256_permute4x64_epi64(_mm256_shuffle_epi8(heads, words), 0xD8);
-    *scale = _mm256_cvtph_ps(_mm256_castsi256_si128(heads));
-    *min = _mm256_cvtph_ps(_mm256_extracti128_si256(heads, 1));
-}
-
-/* The scales and minima of a step, for 8 or 16 groups. */
-TEMPLATE void step_scales(const struct reader *f, const uint8_t *w, __m256 scale[2], __m256 min[2])
-{
-    if (f->blocks > 1) {
-        heads_to_floats(w, f->bytes, scale, min);
-        return;
-    }
-    f->scales(w, scale, min);
-    UNROLL
-    for (size_t h = 0; h < 32 / f->group; h++) {
-        scale[h] = placed_floats(scale[h]);
-        if (f->has_min)
-            min[h] = placed_floats(min[h]);
-    }
-}
-
-/* --- activations --------------------------------------------------------------------------- */
-
-/* What a step takes of one token: x.scale and x.sum for every eight groups, then the vectors. */
-enum { X_SCALE, X_SUM, X_HEAD };
-
-TEMPLATE size_t x_heads(const struct reader *f)
-{
-    return X_HEAD * (32 / f->group);
-}
-
-TEMPLATE size_t x_vectors(const struct reader *f)
-{
-    return x_heads(f) + VECTORS;
-}
-
-/* The next `left` <= 256 activations, and zeros. In place of x.sum stands what is added to the
- * sums, or what the minima are multiplied with. */
-TEMPLATE void lay_out_step(const struct reader *f, struct q8_row x, size_t left, __m256i *to)
-{
-    int8_t q[STEP] = {0};
-    float scale[2 * GROUPS] = {0};
-    int32_t sum[2 * GROUPS] = {0};
-    memcpy(q, x.q, left);
-    memcpy(scale, x.scale, left / f->group * sizeof *scale);
-    memcpy(sum, x.sum, left / f->group * sizeof *sum);
-    for (size_t h = 0; h < 32 / f->group; h++, to += X_HEAD) {
-        __m256i sums = placed(load256(sum + GROUPS * h));
-        if (f->has_min) {
-            sums = f->blocks > 1 ? sums : _mm256_sub_epi32(_mm256_setzero_si256(), sums);
-            sums = _mm256_castps_si256(_mm256_cvtepi32_ps(sums));
-        } else {
-            sums = _mm256_mullo_epi32(sums, _mm256_set1_epi32(-f->offset));
-        }
-        to[X_SCALE] = placed(load256(scale + GROUPS * h));
-        to[X_SUM] = sums;
-    }
-    __m256i v[VECTORS];
-    UNROLL
-    for (int i = 0; i < 4; i++) {
-        __m256i a = load256(q + 64 * i), b = load256(q + 64 * i + 32);
-        if (f->group == 16) {
-            v[i] = load256(q + 32 * i);
-            v[4 + i] = load256(q + 128 + 32 * i);
-        } else {
-            v[i] = f->paired ? a : _mm256_permute2x128_si256(a, b, 0x20);
-            v[4 + i] = f->paired ? b : _mm256_permute2x128_si256(a, b, 0x31);
-        }
-    }
-    transpose(v);
-    transpose(v + 4);
-    UNROLL
-    for (int c = 0; c < VECTORS; c++)
-        to[c] = v[c];
-}
-
-/* Columns [k, end), step by step and within a step token by token. */
-TEMPLATE void lay_out(const struct reader *f, const struct vector *x, int tokens, size_t k,
-                      size_t end, __m256i *to)
-{
-    for (; k < end; k += STEP)
-        for (int t = 0; t < tokens; t++, to += x_vectors(f)) {
-            struct q8_row q = x[t].q8;
-            q = (struct q8_row){q.q + k, q.scale + k / f->group, q.sum + k / f->group};
-            lay_out_step(f, q, end - k < STEP ? end - k : STEP, to);
-        }
-}
-
-/* --- sums ---------------------------------------------------------------------------------- */
-
-/* Products added by pairs in 16 bits. */
-TEMPLATE __m256i multiply_bytes(const struct reader *f, __m256i w, __m256i x)
-{
-    return f->is_signed ? _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w))
-                        : _mm256_maddubs_epi16(w, x);
-}
-
-/* In each place, the sum of the products of n vectors and of `sum`. */
-TEMPLATE __m256i add_products(const struct reader *f, __m256i sum, const __m256i *v,
-                              const __m256i *x, int n)
-{
-    UNROLL
-    for (int c = 0; c < n; c += f->run) {
+    for (int c = 0; c < 4; c += f->run) {
         __m256i pairs = multiply_bytes(f, v[c], x[c]);
-        for (int i = c + 1; i < c + f->run && i < n; i++)
+        for (int i = c + 1; i < c + f->run; i++)
             pairs = _mm256_add_epi16(pairs, multiply_bytes(f, v[i], x[i]));
         sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
     }
     return sum;
 }
 
-/* total += x.scale * (scale * (products + x.sum) + min * x.sum) for the groups of a step. */
-TEMPLATE void add_token(const struct reader *f, const __m256i v[VECTORS], const __m256 scale[2],
-                        const __m256 min[2], const __m256i *x, __m256 *total)
+/* total += x.scale * (scale * (sums - offset * x.sum) -+ min * x.sum) for eight groups. */
+TEMPLATE void add_groups(const struct reader *f, __m256i sums, __m256 scale, __m256 min,
+                         struct q8_row x, size_t left, __m256 *total)
 {
-    __m256 sum = *total;
+    __m256i x_sum =
+        left >= 8 ? load256(x.sum) : _mm256_maskload_epi32((const int *)x.sum, first_lanes(left));
+    if (f->offset)
+        sums = _mm256_sub_epi32(sums, _mm256_mullo_epi32(x_sum, _mm256_set1_epi32(f->offset)));
+    __m256 term = _mm256_mul_ps(_mm256_cvtepi32_ps(sums), scale);
+    if (f->has_min && f->blocks)
+        term = _mm256_fnmadd_ps(min, _mm256_cvtepi32_ps(x_sum), term);
+    else if (f->has_min)
+        term = _mm256_fmadd_ps(min, _mm256_cvtepi32_ps(x_sum), term);
+    *total = _mm256_fmadd_ps(term, load_f32(x.scale, left), *total);
+}
+
+/* A step of `units` vectors: low has the sums of vectors 0..3 in each 128 bits, high of 4..7. */
+TEMPLATE void add_step(const struct reader *f, __m256i low, __m256i high, const __m256 scale[2],
+                       const __m256 min[2], size_t units, struct q8_row x, __m256 *total)
+{
+    if (f->group == 32) {
+        __m256i sums = _mm256_add_epi32(_mm256_permute2x128_si256(low, high, 0x20),
+                                        _mm256_permute2x128_si256(low, high, 0x31));
+        add_groups(f, sums, scale[0], min[0], x, units, total);
+    } else { /* from groups 0 2 4 6 | 1 3 5 7 and so on */
+        const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+        add_groups(f, _mm256_permutevar8x32_epi32(low, order), scale[0], min[0], x, 8, total);
+        x = (struct q8_row){x.q, x.scale + 8, x.sum + 8};
+        add_groups(f, _mm256_permutevar8x32_epi32(high, order), scale[1], min[1], x, 8, total);
+    }
+}
+
+TEMPLATE struct q8_row x_at(const struct reader *f, struct q8_row x, size_t k)
+{
+    return (struct q8_row){x.q + k, x.scale + k / f->group, x.sum + k / f->group};
+}
+
+/* --- one token ----------------------------------------------------------------------------- */
+
+TEMPLATE void step_of_one(const struct reader *f, const uint8_t *w, size_t units, struct q8_row x,
+                          __m256 *total)
+{
+    __m256i low = sums_by_tree(f, w, units, x.q, 0), high = sums_by_tree(f, w, units, x.q, 1);
+    __m256 scale[2], min[2];
+    step_scales(f, w, units, scale, min);
+    add_step(f, low, high, scale, min, units, x, total);
+}
+
+TEMPLATE void multiply_one(const struct reader *f, const uint8_t *data, size_t row_bytes,
+                           size_t rows, size_t n, struct q8_row x, float *y)
+{
+    for (size_t r = 0; r < rows; r++, data += row_bytes) {
+        const uint8_t *w = data;
+        __m256 total = _mm256_setzero_ps();
+        size_t k = 0;
+        for (; n - k >= STEP; k += STEP, w += step_bytes(f)) {
+            prefetch(w, step_bytes(f));
+            step_of_one(f, w, VECTORS, x_at(f, x, k), &total);
+        }
+        if (!f->blocks && k < n)
+            step_of_one(f, w, (n - k) / 32, x_at(f, x, k), &total);
+        y[r] = sum8(total);
+    }
+}
+
+/* --- several tokens ------------------------------------------------------------------------ */
+
+/* Columns [k, end), transposed, step by step and within a step token by token. */
+TEMPLATE void lay_out(const struct vector *x, int tokens, size_t k, size_t end, __m256i *to)
+{
+    for (; k < end; k += STEP)
+        for (int t = 0; t < tokens; t++, to += VECTORS) {
+            if (end - k < STEP)
+                memset(to, 0, VECTORS * sizeof *to);
+            memcpy(to, x[t].q8.q + k, end - k < STEP ? end - k : STEP);
+            transpose(to);
+            transpose(to + 4);
+        }
+}
+
+/* total[t * ROW_BLOCK] += a step of weights times that of every token: x, and from column k on of
+ * q8. */
+TEMPLATE void step_of_several(const struct reader *f, const uint8_t *w, size_t units,
+                              const __m256i *x, const struct vector *q8, int tokens, size_t k,
+                              __m256 *total)
+{
+    __m256i v[VECTORS];
+    __m256 scale[2], min[2];
     UNROLL
-    for (size_t h = 0; h < 32 / f->group; h++) {
-        const __m256i *head = x + X_HEAD * h;
-        __m256i exact = f->offset ? head[X_SUM] : _mm256_setzero_si256();
-        int n = f->paired || f->group == 16 ? 4 : VECTORS;
-        exact = add_products(f, exact, v + 4 * h, x + x_heads(f) + 4 * h, n);
-        if (f->paired) {
-            const __m256i zero = _mm256_setzero_si256();
-            __m256i odd = add_products(f, zero, v + 4, x + x_heads(f) + 4, 4);
-            exact = _mm256_add_epi32(_mm256_permute2x128_si256(exact, odd, 0x20),
-                                     _mm256_permute2x128_si256(exact, odd, 0x31));
-        }
-        __m256 term = _mm256_mul_ps(_mm256_cvtepi32_ps(exact), scale[h]);
-        if (f->has_min)
-            term = _mm256_fmadd_ps(min[h], _mm256_castsi256_ps(head[X_SUM]), term);
-        sum = _mm256_fmadd_ps(term, _mm256_castsi256_ps(head[X_SCALE]), sum);
-    }
-    *total = sum;
+    for (int i = 0; i < VECTORS; i++)
+        v[i] = weights(f, w, units, i);
+    transpose(v);
+    transpose(v + 4);
+    step_scales(f, w, units, scale, min);
+    for (int t = 0; t < tokens; t++, x += VECTORS, total += ROW_BLOCK)
+        add_step(f, sums_in_places(f, v, x), sums_in_places(f, v + 4, x + 4), scale, min, units,
+                 x_at(f, q8[t].q8, k), total);
 }
 
-/* total[t * ROW_BLOCK] += `blocks` blocks at w times each token's activations. */
-TEMPLATE void add_row(const struct reader *f, const uint8_t *w, size_t blocks, const __m256i *x,
-                      int tokens, __m256 *total)
+/* Columns [k, end) of a row. */
+TEMPLATE void row_of_several(const struct reader *f, const uint8_t *w, const __m256i *x,
+                             const struct vector *q8, int tokens, size_t k, size_t end,
+                             __m256 *total)
 {
-    for (size_t b = 0; b < blocks; b += f->blocks) {
-        const uint8_t *step = w + b * f->bytes;
-        uint8_t last[STEP_BYTES];
-        prefetch(step, f->blocks * f->bytes);
-        if (f->blocks > 1 && blocks - b < f->blocks) {
-            memset(last, 0, sizeof last);
-            step = memcpy(last, step, (blocks - b) * f->bytes);
-        }
-        __m256i v[VECTORS];
-        __m256 scale[2], min[2];
-        f->weights(step, v);
-        step_scales(f, step, scale, min);
-        for (int t = 0; t < tokens; t++, x += x_vectors(f))
-            add_token(f, v, scale, min, x, total + t * ROW_BLOCK);
+    for (; end - k >= STEP; k += STEP, w += step_bytes(f), x += VECTORS * tokens) {
+        prefetch(w, step_bytes(f));
+        step_of_several(f, w, VECTORS, x, q8, tokens, k, total);
     }
+    if (!f->blocks && k < end)
+        step_of_several(f, w, (end - k) / 32, x, q8, tokens, k, total);
 }
 
-/* The sums of four vectors. */
-TEMPLATE __m128 sums_of_lanes(const __m256 v[4])
-{
-    __m256 ab = _mm256_add_ps(_mm256_unpacklo_ps(v[0], v[1]), _mm256_unpackhi_ps(v[0], v[1]));
-    __m256 cd = _mm256_add_ps(_mm256_unpacklo_ps(v[2], v[3]), _mm256_unpackhi_ps(v[2], v[3]));
-    __m256 four = _mm256_add_ps(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xEE));
-    return _mm_add_ps(_mm256_castps256_ps128(four), _mm256_extractf128_ps(four, 1));
-}
-
-TEMPLATE void multiply_rows(const struct reader *f, const uint8_t *w, size_t row_bytes, size_t rows,
-                            size_t n, const struct vector *x, int tokens, float *y, size_t ldy)
+/* As many columns at a time as stay in the cache for all tokens; all of them are laid out once if
+ * there is room, and otherwise for every block of rows. */
+TEMPLATE void multiply_several(const struct reader *f, const uint8_t *w, size_t row_bytes,
+                               size_t rows, size_t n, const struct vector *x, int tokens, float *y,
+                               size_t ldy)
 {
     __m256i laid_out[X_VECTORS];
     __m256 total[ROW_TOKENS_MAX * ROW_BLOCK];
-    size_t step_vectors = x_vectors(f) * (size_t)tokens, chunk = X_NEAR / step_vectors * STEP;
-    size_t block = STEP / f->blocks;
+    size_t step_vectors = VECTORS * (size_t)tokens, chunk = X_NEAR / step_vectors * STEP;
     bool all = (n + STEP - 1) / STEP * step_vectors <= X_VECTORS;
     for (size_t r0 = 0; r0 < rows; r0 += ROW_BLOCK) {
         size_t count = rows - r0 < ROW_BLOCK ? rows - r0 : ROW_BLOCK;
@@ -425,56 +288,59 @@ TEMPLATE void multiply_rows(const struct reader *f, const uint8_t *w, size_t row
             size_t end = n - k < chunk ? n : k + chunk;
             __m256i *near = laid_out + (all ? k / STEP * step_vectors : 0);
             if (r0 == 0 || !all)
-                lay_out(f, x, tokens, k, end, near);
-            const uint8_t *at = w + r0 * row_bytes + k / block * f->bytes;
-            for (size_t r = 0; r < count; r++, at += row_bytes) {
-                __m256 one = total[r]; /* sum, of a single token, stays in a register */
-                if (tokens > 1) {
-                    add_row(f, at, (end - k) / block, near, tokens, total + r);
-                } else {
-                    add_row(f, at, (end - k) / block, near, 1, &one);
-                    total[r] = one;
-                }
-            }
+                lay_out(x, tokens, k, end, near);
+            const uint8_t *at = w + r0 * row_bytes + k / STEP * step_bytes(f);
+            for (size_t r = 0; r < count; r++, at += row_bytes)
+                row_of_several(f, at, near, x, tokens, k, end, total + r);
         }
         for (size_t t = 0; t < (size_t)tokens; t++)
-            for (size_t r = 0; r < count; r += 4) {
-                float four[4];
-                _mm_storeu_ps(four, sums_of_lanes(total + t * ROW_BLOCK + r));
-                memcpy(y + t * ldy + r0 + r, four, (count - r < 4 ? count - r : 4) * sizeof *y);
-            }
+            for (size_t r = 0; r < count; r++)
+                y[t * ldy + r0 + r] = sum8(total[t * ROW_BLOCK + r]);
     }
 }
 
-#define ROWS(name, block, count, size, ...)                                           \
-    static void rows_##name(const void *w, size_t row_bytes, size_t rows, size_t n,   \
-                            const struct vector *x, int tokens, float *y, size_t ldy) \
-    {                                                                                 \
-        const struct reader f = {.bytes = sizeof(struct block),                       \
-                                 .blocks = count,                                     \
-                                 .group = size,                                       \
-                                 .weights = step_##name,                              \
-                                 __VA_ARGS__};                                        \
-        multiply_rows(&f, w, row_bytes, rows, n, x, tokens, y, ldy);                  \
+#define ROWS(name, block, size, ...)                                                           \
+    static void rows_##name(const void *w, size_t row_bytes, size_t rows, size_t n,            \
+                            const struct vector *x, int tokens, float *y, size_t ldy)          \
+    {                                                                                          \
+        const struct reader f = {                                                              \
+            .bytes = sizeof(struct block), .group = size, .part = decode_##name, __VA_ARGS__}; \
+        if (tokens == 1)                                                                       \
+            multiply_one(&f, w, row_bytes, rows, n, x->q8, y);                                 \
+        else                                                                                   \
+            multiply_several(&f, w, row_bytes, rows, n, x, tokens, y, ldy);                    \
     }
 
-ROWS(q4_0, block_q4_0, 8, 32, .offset = OFFSET_Q4_0, .run = 8)
-ROWS(q4_1, block_q4_1, 8, 32, .has_min = true, .run = 8)
-ROWS(q5_0, block_q5_0, 8, 32, .offset = OFFSET_Q5_0, .run = 4)
-ROWS(q5_1, block_q5_1, 8, 32, .has_min = true, .run = 4)
-ROWS(q8_0, block_q8_0, 8, 32, .is_signed = true, .run = 1)
-ROWS(iq4_nl, block_q4_0, 8, 32, .is_signed = true, .run = 1)
-ROWS(iq4_xs, block_iq4_xs, 1, 32, .is_signed = true, .run = 1, .scales = scales_iq4_xs)
-ROWS(q4_k, block_q4_k, 1, 32, .has_min = true, .paired = true, .run = 4, .scales = scales_k)
-ROWS(q5_k, block_q5_k, 1, 32, .has_min = true, .paired = true, .run = 4, .scales = scales_k)
-ROWS(q2_k, block_q2_k, 1, 16, .has_min = true, .run = 4, .scales = scales_q2_k)
-ROWS(q3_k, block_q3_k, 1, 16, .offset = OFFSET_Q3_K, .run = 4, .scales = scales_q3_k)
-ROWS(q6_k, block_q6_k, 1, 16, .offset = OFFSET_Q6_K, .run = 2, .scales = scales_q6_k)
+/* Blocks of 256. */
+#define ROWS_K(name, size, ...) \
+    ROWS(name, block_##name, size, .blocks = true, .scales = __VA_ARGS__)
+
+ROWS(q4_0, block_q4_0, 32, .offset = OFFSET_Q4_0, .run = 4)
+ROWS(q4_1, block_q4_1, 32, .has_min = true, .run = 4)
+ROWS(q5_0, block_q5_0, 32, .offset = OFFSET_Q5_0, .run = 4)
+ROWS(q5_1, block_q5_1, 32, .has_min = true, .run = 4)
+ROWS(q8_0, block_q8_0, 32, .is_signed = true, .run = 1)
+ROWS(iq4_nl, block_q4_0, 32, .is_signed = true, .run = 1)
+ROWS_K(iq4_xs, 32, scales_iq4_xs, .is_signed = true, .run = 1)
+ROWS_K(q4_k, 32, scales_k, .has_min = true, .run = 4)
+ROWS_K(q5_k, 32, scales_k, .has_min = true, .run = 4)
+ROWS_K(q2_k, 16, scales_q2_k, .has_min = true, .run = 4)
+ROWS_K(q3_k, 16, scales_q3_k, .offset = OFFSET_Q3_K, .run = 4)
+ROWS_K(q6_k, 16, scales_q6_k, .offset = OFFSET_Q6_K, .run = 2)
 
 /* --- floats -------------------------------------------------------------------------------- */
 
 /* A tile of rows and tokens has four results. */
 enum { TILE = 4 };
+
+/* The sums of four vectors. */
+TEMPLATE __m128 sums_of_lanes(const __m256 v[4])
+{
+    __m256 ab = _mm256_add_ps(_mm256_unpacklo_ps(v[0], v[1]), _mm256_unpackhi_ps(v[0], v[1]));
+    __m256 cd = _mm256_add_ps(_mm256_unpacklo_ps(v[2], v[3]), _mm256_unpackhi_ps(v[2], v[3]));
+    __m256 four = _mm256_add_ps(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xEE));
+    return _mm_add_ps(_mm256_castps256_ps128(four), _mm256_extractf128_ps(four, 1));
+}
 
 TEMPLATE __m256 load_weights(const void *w, size_t i, enum format format, size_t left)
 {

@@ -14,7 +14,7 @@ build='gcc make pkg-config libc6-dev libpcre2-dev libcjson-dev libedit-dev libst
 check='check'
 develop='clang libclang-rt-dev libomp-dev clang-format shellcheck'
 python='python3-venv'
-aarch64='gcc-aarch64-linux-gnu qemu-user
+aarch64='gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
     check:arm64 libcjson-dev:arm64 libgomp1:arm64 libpcre2-8-0:arm64'
 
 # Prints those of the packages "$@" that are not installed.

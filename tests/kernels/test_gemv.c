@@ -17,7 +17,7 @@
 #include "kernels/kernels.h"
 #include "tests/suites.h"
 
-enum { ROWS_MAX = 40, COLS_MAX = 2304, AREA_BYTES = 1 << 20 };
+enum { ROWS_MAX = 40, COLS_MAX = 9216, AREA_BYTES = 1 << 20 };
 
 static const double unit = 0x1p-24;
 static const float UNTOUCHED = -7.5F;
@@ -222,6 +222,19 @@ START_TEST(test_shapes)
 }
 END_TEST
 
+/* Rows so wide that activations are taken in several parts, and more of them than sums are kept
+ * for; the last step may be a part. */
+START_TEST(test_wide_rows)
+{
+    enum format format = (enum format)_i;
+    size_t len = (size_t)format_info[format].block_len;
+    struct kernels k;
+    for (int tier = 0; select_tier(&k, tier); tier++)
+        for (int i = 0; k.rows[format] && i < 16; i++)
+            check_rows(&k, format, 19, COLS_MAX - (size_t)(i % 2) * len, -1, false);
+}
+END_TEST
+
 /* The ends of the weights' range times the ends of the activations': nothing saturates. */
 START_TEST(test_extremes)
 {
@@ -229,7 +242,7 @@ START_TEST(test_extremes)
     struct kernels k;
     for (int tier = 0; select_tier(&k, tier); tier++)
         for (int i = 0; k.rows[format] && format_info[format].group > 0 && i < FILLINGS; i++)
-            for (size_t n = 256; n <= COLS_MAX; n += 512) {
+            for (size_t n = 256; n <= 2304; n += 512) {
                 check_rows(&k, format, 5, n, fillings[i], true);
                 check_rows(&k, format, 3, n, fillings[i], false);
             }
@@ -271,6 +284,7 @@ Suite *gemv_suite(void)
     TCase *tcase = tcase_create("gemv");
     tcase_set_timeout(tcase, 60);
     tcase_add_loop_test(tcase, test_shapes, 0, FORMAT_COUNT);
+    tcase_add_loop_test(tcase, test_wide_rows, 0, FORMAT_COUNT);
     tcase_add_loop_test(tcase, test_extremes, 0, FORMAT_COUNT);
     tcase_add_loop_test(tcase, test_special_activations, 0, FORMAT_COUNT);
     suite_add_tcase(suite, tcase);

@@ -37,6 +37,14 @@ static size_t make(struct candidate *c, struct candidate *sorted, int trial)
     return n;
 }
 
+/* (An assertion for each would write a line each.) */
+static void check_same(const struct candidate *c, const struct candidate *expected, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (c[i].id != expected[i].id)
+            ck_abort_msg("%zu of %zu: %d, expected %d", i, n, c[i].id, expected[i].id);
+}
+
 START_TEST(test_first)
 {
     struct candidate c[MOST], sorted[MOST];
@@ -45,11 +53,9 @@ START_TEST(test_first)
         size_t n = make(c, sorted, trial), k = (size_t)rand() % (n + 1);
         candidates_first(c, n, k);
         qsort(c, k, sizeof *c, in_order);
-        for (size_t i = 0; i < k; i++)
-            ck_assert_int_eq(c[i].id, sorted[i].id);
+        check_same(c, sorted, k);
         qsort(c, n, sizeof *c, in_order);
-        for (size_t i = 0; i < n; i++) /* none is lost */
-            ck_assert_int_eq(c[i].id, sorted[i].id);
+        check_same(c, sorted, n); /* none is lost */
     }
 }
 END_TEST
@@ -71,8 +77,7 @@ START_TEST(test_sum)
         ck_assert_uint_eq(found, expected);
         ck_assert_int_eq(c[found - 1].id, sorted[found - 1].id);
         qsort(c, found, sizeof *c, in_order);
-        for (size_t i = 0; i < found; i++)
-            ck_assert_int_eq(c[i].id, sorted[i].id);
+        check_same(c, sorted, found);
     }
 }
 END_TEST

@@ -119,9 +119,8 @@ void toy_round_trip(const struct tokenizer *tokenizer, const char *text, size_t 
     for (size_t i = 0; i < ids.n; i++) {
         struct text piece = tokenizer_piece(tokenizer, ids.ids[i], false);
         size_t skip = i == 0 && spm ? 1 : 0;
-        ck_assert(skip == 0 || piece.bytes[0] == ' ');
-        ck_assert_uint_le(piece.length - skip, length - at);
-        if (memcmp(piece.bytes + skip, text + at, piece.length - skip) != 0)
+        if ((skip == 1 && piece.bytes[0] != ' ') || piece.length - skip > length - at ||
+            memcmp(piece.bytes + skip, text + at, piece.length - skip) != 0)
             ck_abort_msg("token %zu of %zu differs at byte %zu", i, ids.n, at);
         at += piece.length - skip;
     }

@@ -73,19 +73,27 @@ static void reserve(struct position_table *table, const struct position *positio
     ck_assert_msg(table_reserve(table, position, n, &err) == 0, "%s", err.text);
 }
 
+/* (An assertion for each would write a line each.) */
+static void check_float(float found, float expected, int64_t distance)
+{
+    if (found != expected)
+        ck_abort_msg("distance %lld: %g, expected %g", (long long)distance, (double)found,
+                     (double)expected);
+}
+
 static void check_layout(const struct position_table *table, const struct position *position)
 {
     int64_t n = table->n, last = position->last_distance;
     for (int64_t d = 0; d < n; d++) {
         for (int head = 0; table->bias && head < HEADS; head++)
-            ck_assert_float_eq(table->bias[head * n + n - 1 - d],
-                               (float)bias_at(head, (double)d, (double)last));
+            check_float(table->bias[head * n + n - 1 - d],
+                        (float)bias_at(head, (double)d, (double)last), d);
         for (int which = 0; which < VECTORS_COUNT; which++)
             for (int h = 0; h < position->vector_heads[which]; h++)
                 for (int i = 0; i < HEAD_DIM; i++) {
                     int64_t at = which == VECTORS_VALUE ? (h * n + n - 1 - d) * HEAD_DIM + i
                                                         : (h * HEAD_DIM + i) * n + n - 1 - d;
-                    ck_assert_float_eq(table->vectors[which][at], vector_at(which, h, i, d, last));
+                    check_float(table->vectors[which][at], vector_at(which, h, i, d, last), d);
                 }
     }
 }
@@ -313,7 +321,9 @@ static void check_products(const struct position_table *table, const struct posi
                 key +=
                     (double)keys[d * CACHE_BLOCK + j] * vector_of(position, VECTORS_KEY, run, j, d);
         }
-        ck_assert_double_eq_tol((double)scores[j], j + query + 0.375 * key, 2e-5);
+        double expected = j + query + 0.375 * key;
+        if (!(fabs((double)scores[j] - expected) < 2e-5))
+            ck_abort_msg("position %d: %g, expected %g", j, (double)scores[j], expected);
     }
     ck_assert_float_eq(scores[run->n], (float)run->n);
 }
