@@ -112,27 +112,19 @@ END_TEST
 /* While it generates, not before and not without -v. */
 START_TEST(the_note_comes_when_the_length_is_passed)
 {
-    static const char *const lengths[] = {"251", "252"}; /* and 5 of the prompt; trained on: 256 */
+    static const char *const lengths[] = {"43", "44"}; /* and 5 of the prompt; trained on: 48 */
     for (int i = 0; i < 2; i++) {
-        const char *const arguments[] = {"generate",
-                                         "-m",
-                                         "models/longhand.gguf",
-                                         "-p",
-                                         "It was a cold",
-                                         "-n",
-                                         lengths[i],
-                                         "--seed",
-                                         "1",
-                                         "-v",
-                                         "--json",
-                                         NULL};
+        const char *const arguments[] = {"generate", "-m",       POSITIONS "rope.gguf",
+                                         "-p",       "the hand", "-n",
+                                         lengths[i], "--seed",   "1",
+                                         "-v",       "--json",   NULL};
         struct program program = run(arguments, NULL);
         cJSON *object = cJSON_Parse(program.out);
         ck_assert_double_eq(cJSON_GetObjectItem(object, "prompt_tokens")->valuedouble, 5);
         ck_assert_str_eq(cJSON_GetStringValue(cJSON_GetObjectItem(object, "end")), "length");
         ck_assert_int_eq(cJSON_IsTrue(cJSON_GetObjectItem(object, "past_training_length")), i);
         ck_assert_int_eq(cJSON_HasObjectItem(object, "past_training_note"), i);
-        ck_assert_int_eq(count(program.err, "past the training length of 256 tokens: rope"), i);
+        ck_assert_int_eq(count(program.err, "past the training length of 48 tokens: rope"), i);
         cJSON_Delete(object);
         program_free(&program);
     }
@@ -158,8 +150,8 @@ static double number(const cJSON *object, const char *key)
 START_TEST(json_counts_what_left_the_cache)
 {
     const char *const arguments[] = {
-        "generate", "-m",        "models/longhand.gguf", "-p", "It was a", "-n", "300", "--seed",
-        "1",        "--context", "sinks=3,window=40",    "-v", "--json",   NULL};
+        "generate", "-m",        POSITIONS "rope.gguf", "-p", "the hand", "-n", "100", "--seed",
+        "1",        "--context", "sinks=3,window=40",   "-v", "--json",   NULL};
     struct program program = run(arguments, NULL);
     cJSON *object = cJSON_Parse(program.out);
     double fed = number(object, "prompt_tokens") + number(object, "new_tokens") - 1;
@@ -168,7 +160,7 @@ START_TEST(json_counts_what_left_the_cache)
                      "sinks=3,window=40");
     ck_assert_ptr_nonnull(
         strstr(cJSON_GetStringValue(cJSON_GetObjectItem(object, "position_scheme")), "rope"));
-    ck_assert_double_eq(number(object, "training_length"), 256);
+    ck_assert_double_eq(number(object, "training_length"), 48);
     /* The next token will see itself, the 39 before it and the sinks. */
     ck_assert_double_eq(number(object, "tokens_kept"), 39 + 3);
     ck_assert_double_eq(number(object, "tokens_evicted"), fed - 39 - 3);
@@ -181,15 +173,15 @@ START_TEST(json_counts_what_left_the_cache)
 }
 END_TEST
 
-/* 2 heads of 64, 4 layers, f16: 2048 bytes a token, in blocks of 128 tokens. */
+/* 2 heads of 8, 2 layers, f16: 128 bytes a token, in blocks of 128 tokens. */
 START_TEST(memory_is_said_before_it_is_taken)
 {
     const char *const arguments[] = {
-        "generate", "-m", "models/longhand.gguf", "-p", "It", "-n", "126", "-v", "--seed",
+        "generate", "-m", POSITIONS "rope.gguf", "-p", "the hand", "-n", "123", "-v", "--seed",
         "1",        NULL};
     struct program program = run(arguments, NULL);
     ck_assert_msg(
-        strncmp(program.err, "cache: up to 262 kB for 128 tokens, 2048 bytes each as F16", 58) == 0,
+        strncmp(program.err, "cache: up to 16.4 kB for 128 tokens, 128 bytes each as F16", 58) == 0,
         "%s", program.err);
     program_free(&program);
 }
