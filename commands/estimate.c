@@ -5,9 +5,8 @@
 
 #include "commands/limits.h"
 
-/* What was measured on the machines that we know; the fit corrects the first. */
+/* What was measured on the machines that we know; of reading, the fit corrects it. */
 static const double usual_weight = 1.5;
-static const double writing_cost = 4; /* of a token alone beside one in a batch */
 
 enum { LONG_TEXT = 4096, SURE_TOKENS = 4096, STEPS = 256 };
 
@@ -65,7 +64,8 @@ void estimate_observe(struct estimate *estimate, int64_t from, int64_t to, doubl
 
 /* ---- What follows from it -------------------------------------------------------------------- */
 
-double estimate_reading(const struct estimate *estimate, int64_t from, int64_t to)
+/* Multiply-adds of the attention of tokens [from, to). */
+static double attention_of(const struct estimate *estimate, int64_t from, int64_t to)
 {
     double attention = 0;
     for (int i = 0; i < STEPS; i++) {
@@ -75,13 +75,20 @@ double estimate_reading(const struct estimate *estimate, int64_t from, int64_t t
             attention += (double)(end - begin) *
                          limits_attention(estimate->session, begin + (end - begin) / 2);
     }
+    return attention;
+}
+
+double estimate_reading(const struct estimate *estimate, int64_t from, int64_t to)
+{
     double products = (double)(to - from) * limits_products(estimate->session->model);
-    return estimate->pace * (products + estimate->weight * attention);
+    return estimate->pace * (products + estimate->weight * attention_of(estimate, from, to));
 }
 
 double estimate_writing(const struct estimate *estimate, int64_t at, int64_t n)
 {
-    return writing_cost * estimate_reading(estimate, at, at + n);
+    double attention = attention_of(estimate, at, at + n);
+    double beside = usual_weight * attention / limits_products(estimate->session->model);
+    return estimate->alone * ((double)n + beside);
 }
 
 /* ---- What is said ---------------------------------------------------------------------------- */
@@ -94,25 +101,52 @@ static bool is_settled(const struct estimate *estimate, int64_t done, int64_t to
     return done >= total / 4 || (passed >= 1 && done >= SURE_TOKENS);
 }
 
-void estimate_progress(struct estimate *estimate, struct output *output, int64_t done,
-                       int64_t total, int64_t more)
+/* Seconds of a token that is fed alone; 0 where there is no memory for one, which reading will say.
+ */
+static double try_alone(struct session *session)
+{
+    enum { LEAST = 3, MOST = 32 };
+    static const double enough_seconds = 0.03;
+    const int32_t any = 0;
+    struct error ignored;
+    double begun = 0;
+    double seconds = 0;
+    int n = 0;
+    for (; n < LEAST || (n < MOST && seconds < enough_seconds); n++) {
+        if (n == 1) /* the first one took memory as well */
+            begun = output_now();
+        if (session_feed(session, &any, 1, NULL, &ignored))
+            break;
+        seconds = n > 0 ? output_now() - begun : 0;
+    }
+    (void)session_truncate(session, 0, &ignored); /* it sees nothing */
+    return n > 1 ? seconds / (n - 1) : 0;
+}
+
+void estimate_begin(struct estimate *estimate, int64_t total, int64_t more)
+{
+    estimate->total = total;
+    estimate->more = more;
+    estimate->started = output_now();
+    if (total >= LONG_TEXT && more > 0 && estimate->alone == 0)
+        estimate->alone = try_alone(estimate->session);
+    estimate->last = output_now();
+    estimate->last_done = 0;
+    estimate->said = 0;
+}
+
+void estimate_progress(struct estimate *estimate, struct output *output, int64_t done)
 {
     double now = output_now();
-    int64_t origin = estimate->session->position - done;
-    if (done == 0) {
-        estimate->started = now;
-        estimate->said = 0;
-    } else {
-        estimate_observe(estimate, origin + estimate->last_done, origin + done,
-                         now - estimate->last);
-    }
+    int64_t total = estimate->total;
+    int64_t more = estimate->more;
+    estimate_observe(estimate, estimate->last_done, done, now - estimate->last);
     estimate->last = now;
     estimate->last_done = done;
     if (estimate->n_batches == 0)
         return;
     double passed = now - estimate->started;
-    double left = estimate_reading(estimate, origin + done, origin + total) +
-                  estimate_writing(estimate, origin + total, more);
+    double left = estimate_reading(estimate, done, total) + estimate_writing(estimate, total, more);
     if (estimate->said == 0 && total >= LONG_TEXT && is_settled(estimate, done, total, passed)) {
         estimate->said = passed + left;
         output_note(output, "%s will take about %s", more > 0 ? "this" : "reading it",

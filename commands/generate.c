@@ -32,7 +32,8 @@ struct generation {
 static bool on_progress(void *context, int64_t done, int64_t total)
 {
     struct generation *g = context;
-    estimate_progress(&g->estimate, &g->output, done, total, g->options->n_tokens);
+    (void)total;
+    estimate_progress(&g->estimate, &g->output, done);
     if (interrupt_seen())
         g->end = "interrupted";
     return !interrupt_seen();
@@ -140,7 +141,7 @@ static int generate_text(struct generation *g, struct error *err)
         .emit = on_token,
         .context = g,
     };
-    estimate_progress(&g->estimate, &g->output, 0, (int64_t)g->prompt.n, g->options->n_tokens);
+    estimate_begin(&g->estimate, (int64_t)g->prompt.n, g->options->n_tokens);
     int result = generate(&g->run, g->prompt.ids, (int64_t)g->prompt.n, err);
     if (stream_end(&g->stream, result ? &(struct error){{0}} : err) && !result)
         return -1;

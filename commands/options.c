@@ -73,7 +73,8 @@ static const struct option_row rows[] = {
      "the document a half)"},
     {"wording", 0, OPTIONS_SUMMARIZE, TEXT, AT(wording), 0, 0, "NAME",
      "report: text that ends in Summary: or Question: ... Answer:; chat: a\n"
-     "request in the chat template (default where there is one)"},
+     "request in the chat template (as the model's file says, or else chat\n"
+     "where there is a template)"},
     {"prompt", 'p', OPTIONS_SUMMARIZE, TEXT, AT(prompt), 0, 0, "TEXT|FILE",
      "words of one's own, with {text} and, for --question, {question}"},
     {"reference", 0, OPTIONS_SUMMARIZE, TEXT, AT(reference), 0, 0, "FILE",

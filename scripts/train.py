@@ -573,6 +573,7 @@ def export(options):
     if TURN_END in tokens:
         writer.add_eot_token_id(tokens.index(TURN_END))
         writer.add_chat_template(CHAT_TEMPLATE)
+        writer.add_string("longhand.summarize.wording", "report")  # that of scripts/documents.py
 
     for name, weight, scale in model.tensors():
         tensor_type = matrix_type if fills_blocks(name, weight) else gguf.GGMLQuantizationType.F32

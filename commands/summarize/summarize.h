@@ -82,7 +82,8 @@ struct wording {
     char *memory;                  /* what before and after point into */
 };
 
-/* As --wording, --prompt and --question say. EXIT_USAGE where they do not fit, or -1. */
+/* As --wording, --prompt and --question say, or the model's file. EXIT_USAGE where they do not fit,
+ * or -1. */
 int wording_choose(struct wording *wording, struct engine *engine, const struct options *options,
                    struct error *err);
 void wording_free(struct wording *wording); /* accepts a zeroed struct */

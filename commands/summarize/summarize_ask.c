@@ -27,7 +27,9 @@ static bool on_progress(void *context, int64_t done, int64_t total)
     struct asking *asking = context;
     struct summarizer *s = asking->s;
     if (s->strategy == STRATEGY_WHOLE)
-        estimate_progress(&s->estimate, &s->output, done, total, asking->request->most);
+        estimate_progress(&s->estimate, &s->output, done);
+    else if (s->estimate.said == 0) /* of a large model even one chunk takes its time */
+        output_progress(&s->output, "tokens of a chunk", done, total);
     return !interrupt_seen();
 }
 
@@ -118,7 +120,7 @@ static int run(struct asking *asking, struct error *err)
                                     .context = asking};
     request->end = "length";
     if (s->strategy == STRATEGY_WHOLE)
-        estimate_progress(&s->estimate, &s->output, 0, n, request->most);
+        estimate_begin(&s->estimate, n, room);
     if (generate(&asking->run, asking->ids.ids, n, err))
         return -1;
     if (interrupt_seen() && !asking->failed)

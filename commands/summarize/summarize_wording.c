@@ -10,9 +10,11 @@
 #define TEXT_MARK "{text}"
 #define QUESTION_MARK "{question}"
 
-/* "report" is how scripts/documents.py ends a report or a log, so what models trained by
- * scripts/train.py know best; any other model goes on from it as from the beginning of a summary.
- */
+/* The key of a model's file that names the wording it was trained on. */
+#define WORDING_KEY "longhand.summarize.wording"
+
+/* "report" is how scripts/documents.py ends a report or a log; a model that has not been told to
+ * do what a user asks goes on from it as from the beginning of a summary. */
 static const struct {
     const char *name;
     bool chat;
@@ -26,21 +28,55 @@ static const struct {
 };
 enum { REPORT, CHAT, N_WORDINGS };
 
-static int choose_row(const struct engine *engine, const struct options *options, bool template,
-                      struct error *err)
+static int find_row(const char *place, struct text name, int *row, struct error *err)
 {
-    static const char ours[] = "longhand"; /* the architecture that scripts/train.py writes */
-    bool known = strcmp(engine->model.config.architecture->name, ours) == 0;
-    if (!options->wording)
-        return template && !known ? CHAT : REPORT;
     for (int i = 0; i < N_WORDINGS; i++)
-        if (strcmp(wordings[i].name, options->wording) == 0) {
-            if (!wordings[i].chat || template)
-                return i;
-            return error_set(err, "--wording chat: %s has no chat template, expected report",
-                             engine->checkpoint.path);
+        if (text_equals(name, wordings[i].name)) {
+            *row = i;
+            return 0;
         }
-    return error_set(err, "--wording: \"%s\" found, expected report or chat", options->wording);
+    return error_set(err, "%s: \"%s\" found, expected report or chat", place,
+                     text_printable(name).chars);
+}
+
+/* What --wording names, or else a --template means, or the model's file says; N_WORDINGS: none. */
+static int named_row(const struct engine *engine, const struct options *options, int *row,
+                     struct error *err)
+{
+    *row = options->template ? CHAT : N_WORDINGS;
+    if (options->wording) {
+        struct text name = {options->wording, strlen(options->wording)};
+        return find_row("--wording", name, row, err) ? EXIT_USAGE : 0;
+    }
+    struct text name = {0};
+    if (options->template)
+        return 0;
+    if (metadata_text(&engine->checkpoint.metadata, WORDING_KEY, OPTIONAL, &name, err))
+        return -1;
+    if (!name.bytes || find_row(WORDING_KEY, name, row, err) == 0)
+        return 0;
+    return error_prefix(err, "%s", engine->checkpoint.path);
+}
+
+/* ... or else chat where there is a template, which is opened with it. */
+static int choose_row(struct wording *wording, struct engine *engine, const struct options *options,
+                      int *row, struct error *err)
+{
+    int result = named_row(engine, options, row, err);
+    if (result)
+        return result;
+    if (*row == REPORT && options->template)
+        return error_set(err, "--template and --wording report exclude each other"), EXIT_USAGE;
+    if (*row != REPORT && engine_open_template(engine, options, &wording->template, err))
+        return -1;
+    bool template = wording->template.family != NULL;
+    if (*row == N_WORDINGS)
+        *row = template ? CHAT : REPORT;
+    if (*row == REPORT || template)
+        return 0;
+    error_set(err, "%s chat: %s has no chat template, expected report",
+              options->wording ? "--wording" : WORDING_KEY, engine->checkpoint.path);
+    return options->wording ? EXIT_USAGE : -1;
 }
 
 /* What --prompt gives: words with {text} in them, or the name of a file of such; free it. */
@@ -129,14 +165,10 @@ int wording_choose(struct wording *wording, struct engine *engine, const struct 
     const char *question = options->question;
     if (question && engine_check_text("--question", question, strlen(question), err))
         return EXIT_USAGE;
-    bool report = options->wording && strcmp(options->wording, wordings[REPORT].name) == 0;
-    if (report && options->template)
-        return error_set(err, "--template and --wording report exclude each other"), EXIT_USAGE;
-    if (!report && engine_open_template(engine, options, &wording->template, err))
-        return -1;
-    int row = choose_row(engine, options, wording->template.family != NULL, err);
-    if (row < 0)
-        return EXIT_USAGE;
+    int row;
+    int result = choose_row(wording, engine, options, &row, err);
+    if (result)
+        return result;
     wording->name = options->prompt ? "own" : wordings[row].name;
     wording->chat = wordings[row].chat;
     if (!options->prompt)
@@ -145,7 +177,7 @@ int wording_choose(struct wording *wording, struct engine *engine, const struct 
     if (options->prompt && !own)
         return EXIT_USAGE;
     const char *words = own ? own : question ? wordings[row].question : wordings[row].summary;
-    int result = fill(wording, words, question, err) ? EXIT_USAGE : 0;
+    result = fill(wording, words, question, err) ? EXIT_USAGE : 0;
     free(own);
     return result;
 }
