@@ -206,18 +206,18 @@ def paper_table():
 def claims(sweep):
     """What the literature has found, and whether it shows here."""
     ratios = {name: sweep.ratio(name, 4096) for name in ("sinusoidal", "rope", "t5", "alibi")}
-    if None in ratios.values():
-        return "Not all of the four models of the paper are there."
+    ratios = {name: ratio for name, ratio in ratios.items() if ratio}  # of the models that are there
+    holds = []
+    if "alibi" in ratios:
+        holds.append(("ALiBi at 4,096 tokens is within 5 % of its perplexity at 256", f"{ratios['alibi']:.3f} of it",
+                      ratios["alibi"] <= 1.05))
+    if "sinusoidal" in ratios:
+        holds.append(("sinusoidal at 4,096 is at least 3 times worse than at 256",
+                      f"{ratios['sinusoidal']:.2f} times", ratios["sinusoidal"] >= 3))
     order = [*ratios.values()]
     shown = ", ".join(f"{SCHEMES[name][0]} {ratio:.2f}" for name, ratio in ratios.items())
-    holds = [
-        ("ALiBi at 4,096 tokens is within 5 % of its perplexity at 256", f"{ratios['alibi']:.3f} of it",
-         ratios["alibi"] <= 1.05),
-        ("sinusoidal at 4,096 is at least 3 times worse than at 256", f"{ratios['sinusoidal']:.2f} times",
-         ratios["sinusoidal"] >= 3),
-        ("the order of failure is the paper's: sinusoidal, rotary, T5, ALiBi", shown,
-         order == sorted(order, reverse=True)),
-    ]
+    holds.append((f"the order of failure is the paper's: {', '.join(SCHEMES[name][0] for name in ratios)}", shown,
+                  order == sorted(order, reverse=True)))
     return table(["expected", "measured", "shows"], [[*said, "yes" if yes else "no"] for *said, yes in holds], left=3)
 
 
