@@ -170,9 +170,9 @@ PYTHON := $(or $(wildcard .venv/bin/python),python3)
 NOVELS := $(or $(LONGHAND_SHARED),../shared)/data/novels
 TRAINING ?= $(BUILD)/training
 CORPUS := $(TRAINING)/corpus
-FAMILY_STEPS ?= 400
+FAMILY_STEPS ?= 800
 FAMILY_DECAY ?= 100
-MODEL_STEPS ?= 2000
+MODEL_STEPS ?= 2400
 MODEL_DECAY ?= 400
 $(CORPUS)/train.npz:
 	$(PYTHON) scripts/corpus.py $(NOVELS)/train $(NOVELS)/valid $(@D)
