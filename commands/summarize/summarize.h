@@ -65,6 +65,8 @@ struct coverage {
 
 /* Adds a passage, which begins where or behind where the last one began. */
 void coverage_add(struct coverage *coverage, struct passage passage);
+/* Adds bytes of a passage that its answer could not see, in the same order. */
+void coverage_hide(struct coverage *coverage, struct passage passage);
 /* Finds what of text[length] was skipped, once all is added. */
 void coverage_finish(struct coverage *coverage, size_t length);
 void coverage_free(struct coverage *coverage);
@@ -134,7 +136,8 @@ struct summarizer {
     char **answers;         /* ... what was said of each; NULL: it was not read */
     int levels;             /* of summaries */
     int n_requests;
-    int n_cut; /* summaries of passages that -n ended */
+    int n_parts; /* summaries of passages, and ... */
+    int n_cut;   /* ... those that -n ended */
     int64_t prompt_tokens, new_tokens;
     double read_seconds, write_seconds;
     double started, seconds;

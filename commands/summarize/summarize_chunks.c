@@ -23,6 +23,7 @@ struct level {
     struct document document;
     struct passage *passages;   /* array of stb_ds */
     char **answers;             /* array of stb_ds of arrays of stb_ds; NULL: not read */
+    struct passage *unseen;     /* array of stb_ds: bytes of each that its answer could not see */
     size_t tokens, tokens_left; /* of the passages: all of them, and those that are not read yet */
 };
 
@@ -31,6 +32,7 @@ static void level_close(struct level *level)
     for (ptrdiff_t i = 0; i < arrlen(level->answers); i++)
         arrfree(level->answers[i]);
     arrfree(level->answers);
+    arrfree(level->unseen);
     arrfree(level->passages);
     if (level->number > 0) /* the first is that of the whole command */
         document_close(&level->document);
@@ -80,6 +82,14 @@ static void show_progress(struct summarizer *s, const struct level *level, ptrdi
 
 /* ---- A level --------------------------------------------------------------------------------- */
 
+/* Where in the level's text a stretch of a request's text lies. */
+static struct passage place_of(const struct level *level, const struct request *request,
+                               struct passage stretch)
+{
+    size_t before = (size_t)(request->text.bytes - level->document.text.bytes);
+    return (struct passage){before + stretch.begin, before + stretch.end};
+}
+
 static int ask_passage(struct summarizer *s, struct level *level, ptrdiff_t i, struct error *err)
 {
     struct passage passage = level->passages[i];
@@ -94,7 +104,9 @@ static int ask_passage(struct summarizer *s, struct level *level, ptrdiff_t i, s
         arrfree(request.answer);
         return result;
     }
+    s->n_parts++;
     s->n_cut += strcmp(request.end, "length") == 0;
+    level->unseen[i] = place_of(level, &request, request.seen[1]);
     arrput(request.answer, '\n');
     level->answers[i] = request.answer;
     return 0;
@@ -113,6 +125,7 @@ static int ask_all(struct summarizer *s, struct level *level, struct error *err)
     for (ptrdiff_t i = 0; i < n; i++)
         level->tokens += document_tokens(&level->document, level->passages[i]);
     level->tokens_left = level->tokens;
+    memset(arraddnptr(level->unseen, (size_t)n), 0, (size_t)n * sizeof *level->unseen);
     memset(arraddnptr(level->answers, (size_t)n), 0, (size_t)n * sizeof *level->answers);
     bool sample = level->number == 0 && n >= 2 * SAMPLE;
     for (ptrdiff_t i = 0; sample && i < SAMPLE && !interrupt_seen(); i++) {
@@ -163,8 +176,10 @@ static int ask_last(struct summarizer *s, struct level *level, char **text, stru
         s->summary = *text;
         *text = NULL;
     }
-    if (level->number == 0 && request.read)
+    if (level->number == 0 && request.read) {
         coverage_add(&s->coverage, level->passages[0]);
+        coverage_hide(&s->coverage, place_of(level, &request, request.seen[1]));
+    }
     return result;
 }
 
@@ -172,8 +187,10 @@ static int ask_last(struct summarizer *s, struct level *level, char **text, stru
 static void keep_chunks(struct summarizer *s, struct level *level)
 {
     for (ptrdiff_t i = 0; i < arrlen(level->passages); i++)
-        if (level->answers[i])
+        if (level->answers[i]) {
             coverage_add(&s->coverage, level->passages[i]);
+            coverage_hide(&s->coverage, level->unseen[i]);
+        }
     s->chunks = level->passages;
     s->answers = level->answers;
     level->passages = NULL;
