@@ -455,6 +455,11 @@ def exported(path, config, corpus):
     reader = gguf.GGUFReader(path)
     if reader.get_field("tokenizer.ggml.tokens").contents() != corpus.vocab:
         raise SystemExit(f"{path}: its training had another tokenizer than this corpus")
+    positions = ("longhand.position.type", config.keys.get("position.type"))
+    for key, expected in (("general.architecture", config.architecture), positions):
+        field = reader.get_field(key)
+        if (found := field.contents() if field else None) != expected:
+            raise SystemExit(f"{path}: {key} is {found}, expected {expected}")
     stored = {tensor.name: gguf.dequantize(tensor.data, tensor.tensor_type) for tensor in reader.tensors}
     model = Transformer(config)
     for name, weight, scale in model.tensors():

@@ -101,8 +101,7 @@ int summarize_whole(struct summarizer *s, struct error *err)
     else if (request.seen[0].end == 0)
         read.end = 0;
     coverage_add(&s->coverage, read);
-    if (unseen.begin < unseen.end)
-        arrput(s->coverage.unseen, unseen);
+    coverage_hide(&s->coverage, unseen);
     return result;
 }
 

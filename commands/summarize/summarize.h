@@ -65,6 +65,8 @@ struct coverage {
 
 /* Adds a passage, which begins where or behind where the last one began. */
 void coverage_add(struct coverage *coverage, struct passage passage);
+/* Adds bytes of a passage that its answer could not see, in the same order. */
+void coverage_hide(struct coverage *coverage, struct passage passage);
 /* Finds what of text[length] was skipped, once all is added. */
 void coverage_finish(struct coverage *coverage, size_t length);
 void coverage_free(struct coverage *coverage);
@@ -134,11 +136,16 @@ struct summarizer {
     char **answers;         /* ... what was said of each; NULL: it was not read */
     int levels;             /* of summaries */
     int n_requests;
-    int n_cut; /* summaries of passages that -n ended */
+    int n_parts; /* summaries of passages, and ... */
+    int n_cut;   /* ... those that -n ended */
     int64_t prompt_tokens, new_tokens;
     double read_seconds, write_seconds;
-    double started, warm, seconds; /* warm: when the first request was through */
-    size_t memory;                 /* bytes at most, beyond the weights */
+    double started, seconds;
+    struct {
+        double at, write_seconds;
+        int64_t prompt_tokens, new_tokens;
+    } warm;        /* after the first request, which takes memory as well */
+    size_t memory; /* bytes at most, beyond the weights */
 };
 
 /* One request. */
@@ -163,6 +170,29 @@ int summarizer_ask(struct summarizer *s, struct request *request, struct error *
  * interrupted. */
 int summarize_whole(struct summarizer *s, struct error *err);
 int summarize_chunks(struct summarizer *s, struct error *err);
+
+/* ---- The forecast ---------------------------------------------------------------------------- */
+
+/* A level follows whose text is so many percent of its own, or less. */
+enum { SHORTER = 75 };
+
+/* Tokens. */
+struct load {
+    double read, written;
+};
+
+/* Tokens, in the mean. */
+struct forecast {
+    double frame;  /* of a request, beside its text */
+    double filled; /* of a passage */
+    double said;   /* of a summary of a passage */
+    double last;   /* of the last summary */
+};
+
+/* What comes after a level of so many passages. */
+struct load forecast_levels(const struct forecast *forecast, double passages);
+/* How long it takes, by what was done since the first request; there is such. */
+double forecast_seconds(const struct summarizer *s, double now, struct load load);
 
 /* Says on standard error what was read and what it took, or all of it as JSON. */
 int summarize_report(struct summarizer *s, struct error *err);

@@ -1,5 +1,4 @@
 /* summarize_chunks: summaries of passages, and summaries of these. See summarize.h. */
-#include <math.h>
 #include <string.h>
 
 #include "commands/array.h"
@@ -12,8 +11,8 @@ enum {
     LEVEL_SHIFT = 32, /* of the numbers of requests */
 };
 
-/* A sample ends before its end after this time, when it has some passages; or after the other, when
- * it has two: large models are slow. */
+/* A sample ends before its end after this time, when it has some passages; or after the other, with
+ * any: large models are slow. */
 enum { SOME = 16 };
 static const double some_seconds = 3;
 static const double most_seconds = 30;
@@ -22,8 +21,10 @@ static const double most_seconds = 30;
 struct level {
     int number;
     struct document document;
-    struct passage *passages; /* array of stb_ds */
-    char **answers;           /* array of stb_ds of arrays of stb_ds; NULL: not read */
+    struct passage *passages;   /* array of stb_ds */
+    char **answers;             /* array of stb_ds of arrays of stb_ds; NULL: not read */
+    struct passage *unseen;     /* array of stb_ds: bytes of each that its answer could not see */
+    size_t tokens, tokens_left; /* of the passages: all of them, and those that are not read yet */
 };
 
 static void level_close(struct level *level)
@@ -31,6 +32,7 @@ static void level_close(struct level *level)
     for (ptrdiff_t i = 0; i < arrlen(level->answers); i++)
         arrfree(level->answers[i]);
     arrfree(level->answers);
+    arrfree(level->unseen);
     arrfree(level->passages);
     if (level->number > 0) /* the first is that of the whole command */
         document_close(&level->document);
@@ -38,42 +40,55 @@ static void level_close(struct level *level)
 
 /* ---- How long it will take ------------------------------------------------------------------- */
 
-/* Requests that follow those of a level of so many passages. */
-static double requests_after(const struct summarizer *s, double passages)
+static struct load load_left(const struct summarizer *s, const struct level *level, ptrdiff_t done)
 {
-    double filled = 0.9 * (double)s->most; /* sentences do not fill them quite */
-    double said = (double)s->new_tokens / s->n_requests + 1;
-    double requests = 0;
-    for (double next; passages > 1; passages = next) {
-        next = ceil(passages * said / filled);
-        if (next >= passages) /* they would not get shorter */
-            break;
-        requests += next;
-    }
-    return requests;
+    double n = (double)arrlen(level->passages);
+    double cut = (double)s->n_cut / s->n_requests;
+    /* The token that ends an answer stands for the end of its line. */
+    double said = (double)(s->new_tokens + s->n_cut) / s->n_requests;
+    struct forecast forecast = {.frame = (double)s->empty.n,
+                                .filled = (double)level->tokens / n,
+                                .said = said,
+                                .last = said + cut * (double)(s->summary_tokens - s->part_tokens)};
+    struct load load = forecast_levels(&forecast, n);
+    load.read += (double)level->tokens_left + (n - (double)done) * forecast.frame;
+    load.written += (n - (double)done) * said;
+    return load;
 }
 
 static void show_progress(struct summarizer *s, const struct level *level, ptrdiff_t done)
 {
     double now = output_now();
     double passed = now - s->started;
-    if (s->n_requests == 1)
-        s->warm = now; /* the first request took memory as well */
-    if (s->n_requests < 2)
+    bool slow = passed >= most_seconds;
+    if (s->n_requests == 0) /* white space */
         return;
-    double left = (double)(arrlen(level->passages) - done) +
-                  requests_after(s, (double)arrlen(level->passages));
-    double seconds = (now - s->warm) / (s->n_requests - 1) * left;
-    bool sampled = done == SAMPLE || done == arrlen(level->passages) || passed >= most_seconds ||
+    if (s->n_requests == 1 && !slow) {
+        s->warm.at = now;
+        s->warm.write_seconds = s->write_seconds;
+        s->warm.prompt_tokens = s->prompt_tokens;
+        s->warm.new_tokens = s->new_tokens;
+        return;
+    }
+    double left = forecast_seconds(s, now, load_left(s, level, done));
+    bool sampled = done == SAMPLE || done == arrlen(level->passages) || slow ||
                    (done >= SOME && passed >= some_seconds);
     if (s->estimate.said == 0 && sampled) {
-        s->estimate.said = passed + seconds;
-        output_note(&s->output, "this will take about %s", output_duration(passed + seconds).text);
+        s->estimate.said = passed + left;
+        output_note(&s->output, "this will take about %s", output_duration(passed + left).text);
     }
-    output_share(&s->output, "summarizing", passed / (passed + seconds), seconds);
+    output_share(&s->output, "summarizing", passed / (passed + left), left);
 }
 
 /* ---- A level --------------------------------------------------------------------------------- */
+
+/* Where in the level's text a stretch of a request's text lies. */
+static struct passage place_of(const struct level *level, const struct request *request,
+                               struct passage stretch)
+{
+    size_t before = (size_t)(request->text.bytes - level->document.text.bytes);
+    return (struct passage){before + stretch.begin, before + stretch.end};
+}
 
 static int ask_passage(struct summarizer *s, struct level *level, ptrdiff_t i, struct error *err)
 {
@@ -81,6 +96,7 @@ static int ask_passage(struct summarizer *s, struct level *level, ptrdiff_t i, s
     struct request request = {.text = passage_text(&level->document, passage),
                               .most = s->part_tokens,
                               .number = ((uint64_t)level->number << LEVEL_SHIFT) + (uint64_t)i};
+    level->tokens_left -= document_tokens(&level->document, passage);
     if (request.text.length == 0) /* nothing but white space */
         return 0;
     int result = summarizer_ask(s, &request, err);
@@ -88,7 +104,9 @@ static int ask_passage(struct summarizer *s, struct level *level, ptrdiff_t i, s
         arrfree(request.answer);
         return result;
     }
+    s->n_parts++;
     s->n_cut += strcmp(request.end, "length") == 0;
+    level->unseen[i] = place_of(level, &request, request.seen[1]);
     arrput(request.answer, '\n');
     level->answers[i] = request.answer;
     return 0;
@@ -104,6 +122,10 @@ static int ask_all(struct summarizer *s, struct level *level, struct error *err)
 {
     ptrdiff_t n = arrlen(level->passages);
     ptrdiff_t done = 0;
+    for (ptrdiff_t i = 0; i < n; i++)
+        level->tokens += document_tokens(&level->document, level->passages[i]);
+    level->tokens_left = level->tokens;
+    memset(arraddnptr(level->unseen, (size_t)n), 0, (size_t)n * sizeof *level->unseen);
     memset(arraddnptr(level->answers, (size_t)n), 0, (size_t)n * sizeof *level->answers);
     bool sample = level->number == 0 && n >= 2 * SAMPLE;
     for (ptrdiff_t i = 0; sample && i < SAMPLE && !interrupt_seen(); i++) {
@@ -154,8 +176,10 @@ static int ask_last(struct summarizer *s, struct level *level, char **text, stru
         s->summary = *text;
         *text = NULL;
     }
-    if (level->number == 0 && request.read)
+    if (level->number == 0 && request.read) {
         coverage_add(&s->coverage, level->passages[0]);
+        coverage_hide(&s->coverage, place_of(level, &request, request.seen[1]));
+    }
     return result;
 }
 
@@ -163,8 +187,10 @@ static int ask_last(struct summarizer *s, struct level *level, char **text, stru
 static void keep_chunks(struct summarizer *s, struct level *level)
 {
     for (ptrdiff_t i = 0; i < arrlen(level->passages); i++)
-        if (level->answers[i])
+        if (level->answers[i]) {
             coverage_add(&s->coverage, level->passages[i]);
+            coverage_hide(&s->coverage, level->unseen[i]);
+        }
     s->chunks = level->passages;
     s->answers = level->answers;
     level->passages = NULL;
@@ -203,7 +229,8 @@ static int run_level(struct summarizer *s, struct level *level, char **text, str
         return 0;
     if (document_open(&next, s->engine.tokenizer, words, err))
         return -1;
-    bool shorter = next.ids.n <= level->document.ids.n / 4 * 3; /* or there is no end to levels */
+    bool shorter =
+        next.ids.n <= level->document.ids.n * SHORTER / 100; /* or there is no end to levels */
     if (!shorter) {
         s->end = "not shorter";
         document_close(&next);
@@ -224,6 +251,7 @@ int summarize_chunks(struct summarizer *s, struct error *err)
     char *text = NULL;
     int result;
     s->started = output_now();
+    s->warm.at = s->started;
     do
         result = run_level(s, &level, &text, err);
     while (result == 1);

@@ -16,6 +16,14 @@ void coverage_add(struct coverage *coverage, struct passage passage)
     arrput(coverage->read, passage);
 }
 
+void coverage_hide(struct coverage *coverage, struct passage passage)
+{
+    if (arrlen(coverage->unseen) > 0 && passage.begin < arrlast(coverage->unseen).end)
+        passage.begin = arrlast(coverage->unseen).end;
+    if (passage.begin < passage.end)
+        arrput(coverage->unseen, passage);
+}
+
 void coverage_finish(struct coverage *coverage, size_t length)
 {
     size_t at = 0;

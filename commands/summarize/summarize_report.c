@@ -44,12 +44,13 @@ static void note_all(struct summarizer *s)
     note_passages(s, "out of sight when the answer was written:", s->coverage.unseen);
     if (s->n_cut > 0)
         output_note(&s->output, "%d of %d summaries of chunks end at %lld tokens (-n)", s->n_cut,
-                    s->n_requests, (long long)s->part_tokens);
+                    s->n_parts, (long long)s->part_tokens);
     output_note(&s->output,
                 "ended: %s; %d chunks, %d levels; prompt %lld tokens, %.1f tokens/s; new %lld "
                 "tokens, %.1f tokens/s; %s; %s beyond the weights",
                 s->end, (int)arrlen(s->chunks), s->levels, (long long)s->prompt_tokens,
-                (double)s->prompt_tokens / s->read_seconds, (long long)s->new_tokens,
+                s->read_seconds > 0 ? (double)s->prompt_tokens / s->read_seconds : 0,
+                (long long)s->new_tokens,
                 s->write_seconds > 0 ? (double)s->new_tokens / s->write_seconds : 0,
                 output_duration(s->seconds).text, output_size((double)s->memory).text);
 }

@@ -182,6 +182,24 @@ START_TEST(what_the_policy_let_go_of_is_told)
 }
 END_TEST
 
+/* ... of every chunk, too: the window has half of one. */
+START_TEST(what_the_policy_let_go_of_in_chunks_is_told)
+{
+    const char *const arguments[] = {"-m",         TINY,        "-n",      "4",
+                                     "--strategy", "chunks",    "--chunk", "120",
+                                     "--context",  "window=50", NULL};
+    char *text = repeated(" ");
+    cJSON *object = summarize(arguments, text);
+    ck_assert_str_eq(string(object, "strategy"), "chunks");
+    check_coverage(object, strlen(text));
+    double unseen = check_ranges(object, "unseen");
+    ck_assert_double_gt(unseen, 0.2 * (double)strlen(text));
+    ck_assert_double_lt(unseen, 0.8 * (double)strlen(text));
+    cJSON_Delete(object);
+    free(text);
+}
+END_TEST
+
 START_TEST(the_same_seed_gives_the_same_summary)
 {
     size_t length;
@@ -389,6 +407,7 @@ Suite *summarize_suite(void)
     tcase_add_loop_test(tcase, coverage_adds_up_to_every_byte, 0, 24);
     tcase_add_test(tcase, a_short_text_is_read_whole_and_a_long_one_in_chunks);
     tcase_add_test(tcase, what_the_policy_let_go_of_is_told);
+    tcase_add_test(tcase, what_the_policy_let_go_of_in_chunks_is_told);
     tcase_add_test(tcase, the_same_seed_gives_the_same_summary);
     tcase_add_test(tcase, rouge_and_a_question_are_in_the_report);
     tcase_add_test(tcase, notes_say_what_was_read);
