@@ -115,11 +115,13 @@ static int change_sampler(struct chat *chat, const struct sampler_options *optio
     return 0;
 }
 
+enum { SETTABLE = OPTIONS_LENGTH | OPTIONS_SAMPLING };
+
 int slash_set(struct chat *chat, const char *argument, struct error *err)
 {
     if (!*argument) {
         output_clear(&chat->output);
-        options_show(&chat->options, OPTIONS_SAMPLING, stderr);
+        options_show(&chat->options, SETTABLE, stderr);
         return 0;
     }
     size_t length = strcspn(argument, " \t");
@@ -129,7 +131,7 @@ int slash_set(struct chat *chat, const char *argument, struct error *err)
     char *copy = *value ? strdup(value) : NULL;
     int result = !name || (*value && !copy) ? error_memory(err, "an option", strlen(argument)) : 0;
     if (result == 0)
-        result = options_set(&changed, OPTIONS_SAMPLING, name, copy, err);
+        result = options_set(&changed, SETTABLE, name, copy, err);
     if (result == 0)
         result = change_sampler(chat, &changed.sampler, strcmp(name, "seed") == 0, err);
     if (result == 0)

@@ -15,9 +15,9 @@
 #include "tests/support.h"
 
 #define TINY "tests/data/llama.gguf"
-#define GROUPS                                                                          \
-    (OPTIONS_MODEL | OPTIONS_CHAT | OPTIONS_SAMPLING | OPTIONS_POSITION | OPTIONS_RUN | \
-     OPTIONS_COMMON)
+#define GROUPS                                                                             \
+    (OPTIONS_MODEL | OPTIONS_CHAT | OPTIONS_LENGTH | OPTIONS_SAMPLING | OPTIONS_POSITION | \
+     OPTIONS_RUN | OPTIONS_COMMON)
 
 enum { SAID_BYTES = 1 << 16 };
 
