@@ -209,29 +209,45 @@ static int go_back(struct conversation *c, int64_t n, int64_t fed, struct error 
     return 0;
 }
 
-/* The text is `whole`. False where the session cannot go back to where they part; nothing has
- * changed then. */
+/* The text is `whole`, and places of turns are those in it. False where the session cannot go back
+ * to where they part; nothing has changed then. */
 static bool replace_all(struct conversation *c, struct token_list *whole)
 {
     struct error ignored;
-    size_t same = 0;
-    while (same < c->ids.n && same < whole->n && c->ids.ids[same] == whole->ids[same])
+    struct token_list old = c->ids;
+    size_t both = old.n < whole->n ? old.n : whole->n;
+    size_t same = 0, tail = 0;
+    while (same < both && old.ids[same] == whole->ids[same])
         same++;
+    while (same + tail < both && old.ids[old.n - 1 - tail] == whole->ids[whole->n - 1 - tail])
+        tail++;
     if (c->session.position > (int64_t)same &&
         session_truncate(&c->session, (int64_t)same, &ignored))
         return false;
-    struct token_list old = c->ids;
+    int64_t behind = (int64_t)(old.n - tail), behind_now = (int64_t)(whole->n - tail);
+    for (ptrdiff_t i = 0; i < arrlen(c->starts); i++)
+        if (c->starts[i] >= behind)
+            c->starts[i] += behind_now - behind;
+        else if (c->starts[i] > behind_now)
+            c->starts[i] = behind_now;
     c->ids = *whole;
     *whole = old;
     sampler_look_back(&c->sampler, c->ids.ids, c->session.position);
     return true;
 }
 
+/* Whether a turn behind the last one changes what the template makes of those before it. */
+static bool next_rewrites(const struct conversation *c)
+{
+    return c->template->family && chat_rewrites(c->template, c->turns, arrlenu(c->turns) + 1);
+}
+
 int conversation_take_reply(struct conversation *c, struct error *err)
 {
     int64_t start = arrlast(c->starts);
+    bool rewritten = next_rewrites(c); /* perhaps, by a turn that has been taken back */
     drop_last(c);
-    if (c->template->family && chat_rewrites(c->template, c->turns, arrlenu(c->turns))) {
+    if (rewritten) {
         struct token_list whole = {0};
         bool replaced =
             render(c, c->turns, arrlenu(c->turns), &whole, err) == 0 && replace_all(c, &whole);
@@ -260,36 +276,32 @@ void conversation_shorten(struct conversation *c, int64_t n)
 
 /* --- going on ------------------------------------------------------------------------------- */
 
-/* Adds the tokens of the last turn, and says where they begin. */
-static int add_tokens(struct conversation *c, struct error *err)
+/* Adds the tokens of the last turn. */
+static int add_tokens(struct conversation *c, bool rewrites, struct error *err)
 {
-    struct token_list next = {0}, whole = {0};
-    size_t n = arrlenu(c->turns);
-    bool replaced = false;
-    int result;
-    if (c->ids.n == 0)
-        return render(c, c->turns, n, &c->ids, err);
-    result = render_next(c, &next, err);
-    if (result == 0 && c->template->family && chat_rewrites(c->template, c->turns, n)) {
-        result = render(c, c->turns, n, &whole, err);
-        replaced = result == 0 && replace_all(c, &whole);
-    }
-    if (replaced)
-        arrlast(c->starts) = (int64_t)(c->ids.n > next.n ? c->ids.n - next.n : 0);
+    struct token_list whole = {0};
     size_t before = c->ids.n;
-    for (size_t i = 0; i < next.n && result == 0 && !replaced; i++)
-        result = token_list_add(&c->ids, next.ids[i], err);
+    int result;
+    if (before == 0)
+        result = render(c, c->turns, arrlenu(c->turns), &c->ids, err);
+    else
+        result = render_next(c, &c->ids, err);
+    if (result == 0 && before > 0 && rewrites) {
+        result = render(c, c->turns, arrlenu(c->turns), &whole, err);
+        if (result == 0)
+            replace_all(c, &whole);
+    }
     if (result)
         c->ids.n = before;
-    token_list_free(&next);
     token_list_free(&whole);
     return result;
 }
 
 int conversation_ask(struct conversation *c, const char *text, size_t length, struct error *err)
 {
+    bool rewrites = next_rewrites(c);
     conversation_add(c, CHAT_USER, text, length, (int64_t)c->ids.n);
-    if (add_tokens(c, err) == 0) {
+    if (add_tokens(c, rewrites, err) == 0) {
         session_hold(&c->session);
         return 0;
     }

@@ -12,11 +12,13 @@
 
 #include "commands/array.h"
 #include "commands/chat/conversation.h"
+#include "commands/chat/keep.h"
 #include "tests/program.h"
 #include "tests/suites.h"
 #include "tests/support.h"
 
 #define TINY "tests/data/llama.gguf"
+#define ENDLESS "tests/data/cohere2.gguf" /* at temperature 0 */
 
 static struct program run(const char *const *arguments, const char *input)
 {
@@ -237,9 +239,13 @@ static const struct {
     const char *family, *system, *reply;
     bool rewrites;
 } families[] = {
-    {"mistral-v3", "Be odd.", "yes", true}, {"mistral-v3", NULL, "yes", false},
-    {"qwen3", NULL, "a</think>b", true},    {"qwen3", "Be odd.", "b", false},
+    {"mistral-v3", "Be odd.", "yes", true},
+    {"mistral-v3", NULL, "yes", false},
+    {"qwen3", NULL, "a</think>b", true},
+    {"qwen3", "Be odd.", "b", false},
     {"chatml", NULL, "a</think>b", false},
+    {"mistral-v3", "Be odd, and say it at length, as long as it takes.", "no", true},
+    {"deepseek-r1", NULL, "a</think>b", true},
 };
 
 START_TEST(the_past_changes_where_the_template_says_so)
@@ -266,6 +272,38 @@ START_TEST(the_past_changes_where_the_template_says_so)
     }
     token_list_free(&whole);
     close_conversation(&opened);
+}
+END_TEST
+
+/* What is rewritten keeps its places: the turns can be saved, taken back and replied to anew. */
+START_TEST(places_of_turns_are_those_of_the_rewritten_text)
+{
+    struct opened opened;
+    struct error err = {""};
+    struct token_list whole = {0};
+    struct conversation restored;
+    scratch_make();
+    open_conversation(&opened, families[_i].family, families[_i].system);
+    struct conversation *c = &opened.conversation;
+    talk(&opened, "a turn", families[_i].reply);
+    talk(&opened, "another", families[_i].reply);
+    for (ptrdiff_t i = 1; i < arrlen(c->starts); i++)
+        ck_assert_int_le(c->starts[i - 1], c->starts[i]);
+    ck_assert_int_eq(keep_write(c, scratch_path("s"), &err), 0);
+    ck_assert_int_eq(conversation_open(&restored, c->engine, c->options, c->template, NULL, &err),
+                     0);
+    ck_assert_msg(keep_restore(scratch_path("s"), &restored, &err) == 0, "%s", err.text);
+    conversation_close(&restored);
+    ck_assert_int_eq(conversation_take_turn(c, &err), 0);
+    ck_assert_int_eq(conversation_take_reply(c, &err), 0);
+    ck_assert_int_eq(chat_render(&opened.template, opened.engine.tokenizer, c->turns,
+                                 arrlenu(c->turns), &whole, &err),
+                     0);
+    ck_assert_uint_eq(c->ids.n, whole.n);
+    ck_assert_mem_eq(c->ids.ids, whole.ids, whole.n * sizeof *whole.ids);
+    token_list_free(&whole);
+    close_conversation(&opened);
+    scratch_remove();
 }
 END_TEST
 
@@ -350,7 +388,8 @@ START_TEST(interrupt_keeps_the_text_and_is_code_130)
     posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
     posix_spawn_file_actions_addclose(&actions, ends[0]);
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    char *arguments[] = {"longhand", "generate", "-m", TINY, "-p", "hello", "-q", NULL};
+    char *arguments[] = {"longhand", "generate",      "-m", ENDLESS, "-p", "hello",
+                         "-q",       "--temperature", "0",  NULL};
     extern char **environ;
     pid_t child;
     ck_assert_int_eq(posix_spawn(&child, path, &actions, NULL, arguments, environ), 0);
@@ -381,6 +420,8 @@ Suite *conversation_suite(void)
     tcase_add_test(tcase, the_policy_of_its_own_is_said);
     tcase_add_test(tcase, the_policy_of_its_own_changes_nothing_before_it_matters);
     tcase_add_loop_test(tcase, the_past_changes_where_the_template_says_so, 0,
+                        sizeof families / sizeof families[0]);
+    tcase_add_loop_test(tcase, places_of_turns_are_those_of_the_rewritten_text, 0,
                         sizeof families / sizeof families[0]);
     tcase_add_test(tcase, what_has_left_is_not_read_again);
     tcase_add_loop_test(tcase, quantize_writes_a_model_that_runs, 0,
