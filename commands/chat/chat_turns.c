@@ -1,5 +1,6 @@
 /* chat_turns: the commands that change the turns: /system, /reset, /regen, /undo, /edit. */
 #include <errno.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -76,22 +77,37 @@ int slash_undo(struct chat *chat, const char *argument, struct error *err)
 
 /* --- /edit ---------------------------------------------------------------------------------- */
 
-/* Runs the editor, as a shell would, on a file. */
+/* Runs the editor, as a shell would, on a file: what is typed there, Ctrl-C too, is not for us. */
 static int run_editor(const char *editor, const char *path, struct error *err)
 {
     static char shell[] = "sh", option[] = "-c";
     char command[512];
     int length = snprintf(command, sizeof command, "%s \"$1\"", editor);
     char *arguments[] = {shell, option, command, shell, (char *)(uintptr_t)path, NULL};
+    struct sigaction ignore = {.sa_handler = SIG_IGN}, interrupt, quit;
+    posix_spawnattr_t attributes;
+    sigset_t usual;
     pid_t child;
     int status = 0;
     if (length < 0 || (size_t)length >= sizeof command)
         return error_set(err, "$EDITOR has %d characters, allowed: %zu", length, sizeof command);
-    int failed = posix_spawn(&child, "/bin/sh", NULL, NULL, arguments, environ);
+    sigemptyset(&usual);
+    sigaddset(&usual, SIGINT);
+    sigaddset(&usual, SIGQUIT);
+    sigaddset(&usual, SIGPIPE);
+    posix_spawnattr_init(&attributes);
+    posix_spawnattr_setsigdefault(&attributes, &usual);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
+    sigaction(SIGINT, &ignore, &interrupt);
+    sigaction(SIGQUIT, &ignore, &quit);
+    int failed = posix_spawn(&child, "/bin/sh", NULL, &attributes, arguments, environ);
+    while (!failed && waitpid(child, &status, 0) < 0 && errno == EINTR)
+        continue;
+    sigaction(SIGINT, &interrupt, NULL);
+    sigaction(SIGQUIT, &quit, NULL);
+    posix_spawnattr_destroy(&attributes);
     if (failed)
         return error_set(err, "%s: cannot be run: %s", editor, strerror(failed));
-    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
-        continue;
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
         return error_set(err, "%s: failed; the turn stays as it is", editor);
     return 0;
