@@ -52,6 +52,26 @@ const struct chat_command *chat_find_command(const char *line)
     return command->name ? command : NULL;
 }
 
+/* An argument as a command wants it: of a file's name ~/ is the home, and a backslash, which Tab
+ * puts in front of a space for instance, takes the next character as it is. */
+static char *copy_argument(const char *argument, size_t length, bool is_file)
+{
+    const char *home = is_file && strncmp(argument, "~/", 2) == 0 ? getenv("HOME") : NULL;
+    char *copy = NULL;
+    if (asprintf(&copy, "%s%.*s", home ? home : "", (int)length - (home != NULL),
+                 argument + (home != NULL)) < 0)
+        return NULL;
+    char *to = copy + (home ? strlen(home) : 0);
+    const char *from = to;
+    while (is_file && *from) {
+        from += from[0] == '\\' && from[1];
+        *to++ = *from++;
+    }
+    if (is_file)
+        *to = '\0';
+    return copy;
+}
+
 int chat_command(struct chat *chat, const char *line, struct error *err)
 {
     size_t length = strcspn(line, spaces);
@@ -68,7 +88,7 @@ int chat_command(struct chat *chat, const char *line, struct error *err)
     size_t end = strlen(argument);
     while (end > 0 && strchr(spaces, argument[end - 1]))
         end--;
-    char *copy = strndup(argument, end);
+    char *copy = copy_argument(argument, end, strcmp(command->argument, "FILE") == 0);
     int result = copy ? command->run(chat, copy, err) : error_memory(err, "a command", end);
     free(copy);
     return result;

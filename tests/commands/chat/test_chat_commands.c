@@ -204,7 +204,7 @@ START_TEST(edit_replaces_the_last_turn)
     refuse(&chat, "/edit", "false: failed; the turn stays as it is");
     setenv("EDITOR", "truncate -s 0", 1);
     refuse(&chat, "/edit", "is empty");
-    setenv("EDITOR", "sed -i s/two/three/", 1);
+    setenv("EDITOR", "kill -INT $PPID; kill -INT $PPID; sed -i s/two/three/", 1); /* Ctrl-C there */
     type(&chat, "/edit");
     ck_assert_str_eq(turn(&chat, 2), "three words");
     ck_assert_int_eq(arrlen(chat.conversation.turns), 4);
@@ -332,6 +332,25 @@ START_TEST(a_file_goes_in_front_of_the_next_turn)
 }
 END_TEST
 
+START_TEST(names_of_files_are_as_tab_writes_them)
+{
+    struct chat chat;
+    char line[300];
+    open_chat(&chat, NULL);
+    setenv("HOME", scratch_path(""), 1);
+    type(&chat, "hello");
+    snprintf(line, sizeof line, "/export %s", scratch_path("two\\ words\\\\.md"));
+    type(&chat, line);
+    ck_assert_int_eq(access(scratch_path("two words\\.md"), F_OK), 0);
+    type(&chat, "/export ~/at home.md");
+    ck_assert_int_eq(access(scratch_path("at home.md"), F_OK), 0);
+    snprintf(line, sizeof line, "/system %s", "~/ and \\ stay");
+    type(&chat, line);
+    ck_assert_str_eq(turn(&chat, 0), "~/ and \\ stay");
+    chat_close(&chat);
+}
+END_TEST
+
 START_TEST(a_loaded_conversation_goes_on_as_if_it_had_never_stopped)
 {
     char save[300], load[300], other[300];
@@ -406,6 +425,7 @@ Suite *chat_commands_suite(void)
     tcase_add_test(tcase, set_takes_what_the_command_line_takes);
     tcase_add_test(tcase, a_stop_text_leaves_nothing_behind);
     tcase_add_test(tcase, a_file_goes_in_front_of_the_next_turn);
+    tcase_add_test(tcase, names_of_files_are_as_tab_writes_them);
     tcase_add_loop_test(tcase, a_loaded_conversation_goes_on_as_if_it_had_never_stopped, 0, 2);
     tcase_add_test(tcase, stats_and_context_say_how_things_are);
     suite_add_tcase(suite, tcase);
