@@ -19,6 +19,7 @@ enum { N_ROLES = sizeof roles / sizeof roles[0] };
 
 /* --- JSON ----------------------------------------------------------------------------------- */
 
+/* NULL: no memory. */
 static cJSON *content_of(struct text text)
 {
     cJSON *parts = cJSON_CreateArray();
@@ -26,8 +27,12 @@ static cJSON *content_of(struct text text)
         const char *zero = memchr(text.bytes, '\0', text.length);
         size_t length = zero ? (size_t)(zero - text.bytes) : text.length;
         char *part = strndup(text.bytes, length);
-        cJSON_AddItemToArray(parts, cJSON_CreateString(part ? part : ""));
+        bool added = part && cJSON_AddItemToArray(parts, cJSON_CreateString(part));
         free(part);
+        if (!added) {
+            cJSON_Delete(parts);
+            return NULL;
+        }
         if (!zero)
             break;
         text = (struct text){zero + 1, text.length - length - 1};
@@ -62,15 +67,19 @@ char *transcript_print(const struct chat_turn *turns, const int64_t *starts)
 {
     cJSON *object = cJSON_CreateObject();
     cJSON *list = cJSON_AddArrayToObject(object, "turns");
-    for (ptrdiff_t i = 0; i < arrlen(turns); i++) {
+    bool whole = list != NULL;
+    for (ptrdiff_t i = 0; i < arrlen(turns) && whole; i++) {
         cJSON *turn = cJSON_CreateObject();
-        cJSON_AddStringToObject(turn, "role", roles[turns[i].role]);
-        cJSON_AddItemToObject(turn, "content", content_of(turns[i].content));
-        if (starts)
-            cJSON_AddNumberToObject(turn, "at", (double)starts[i]);
-        cJSON_AddItemToArray(list, turn);
+        cJSON *content = content_of(turns[i].content);
+        whole = cJSON_AddItemToArray(list, turn) &&
+                cJSON_AddStringToObject(turn, "role", roles[turns[i].role]);
+        if (!whole || !cJSON_AddItemToObject(turn, "content", content)) {
+            cJSON_Delete(content);
+            whole = false;
+        }
+        whole = whole && (!starts || cJSON_AddNumberToObject(turn, "at", (double)starts[i]));
     }
-    char *printed = cJSON_Print(object);
+    char *printed = whole ? cJSON_Print(object) : NULL;
     cJSON_Delete(object);
     return printed;
 }

@@ -64,6 +64,34 @@ START_TEST(markdown_has_a_heading_a_turn_and_every_byte)
 }
 END_TEST
 
+static int allocations_left;
+
+static void *allocate(size_t bytes)
+{
+    return allocations_left-- > 0 ? malloc(bytes) : NULL;
+}
+
+START_TEST(without_memory_there_is_no_part_of_a_transcript)
+{
+    struct chat_turn *turns = make_turns();
+    const int64_t starts[] = {0, 0, 7};
+    char *expected = transcript_print(turns, starts);
+    char *printed = NULL;
+    cJSON_InitHooks(&(cJSON_Hooks){allocate, free});
+    int n = 0;
+    for (; !printed; n++) {
+        allocations_left = n;
+        printed = transcript_print(turns, starts);
+    }
+    cJSON_InitHooks(NULL);
+    ck_assert_int_gt(n, 10);
+    ck_assert_str_eq(printed, expected);
+    free(printed);
+    free(expected);
+    arrfree(turns);
+}
+END_TEST
+
 START_TEST(json_is_told_by_the_name)
 {
     struct chat_turn *turns = make_turns();
@@ -240,6 +268,7 @@ Suite *transcript_suite(void)
     tcase_add_checked_fixture(tcase, scratch_make, scratch_remove);
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, markdown_has_a_heading_a_turn_and_every_byte);
+    tcase_add_test(tcase, without_memory_there_is_no_part_of_a_transcript);
     tcase_add_test(tcase, json_is_told_by_the_name);
     tcase_add_loop_test(tcase, what_is_no_transcript_is_an_error, 0, N_BROKEN);
     tcase_add_test(tcase, places_are_whole_numbers_or_not_known);
