@@ -103,7 +103,8 @@ static int generate_reply(struct chat *chat, struct error *err)
     if (conversation_prepare(c, err))
         return -1;
     int64_t fed = c->session.position;
-    if (notices_plan(&chat->notices, start - fed, chat->options.n_tokens, err))
+    int64_t read = start - fed;
+    if (notices_plan(&chat->notices, read, chat->options.n_tokens, err))
         return -1;
     if (fed == 0 && conversation_n_turns(c) > 1)
         output_note(&chat->output, "reading the conversation again");
@@ -120,7 +121,7 @@ static int generate_reply(struct chat *chat, struct error *err)
         .context = chat,
     };
     /* The reply joins the list that has the prompt, which has been read by then. */
-    if (generate(&chat->last, c->ids.ids + fed, start - fed, err) || chat->failed ||
+    if (generate(&chat->last, c->ids.ids + fed, read, err) || chat->failed ||
         stream_end(&chat->stream, err) || write_reply(chat, err))
         return -1;
     if (chat->stream.stopped)
@@ -129,6 +130,11 @@ static int generate_reply(struct chat *chat, struct error *err)
     while (!chat->template.family && length > 0 && chat->stream.text[length - 1] == '\n')
         length--;
     conversation_add(c, CHAT_ASSISTANT, length > 0 ? chat->stream.text : "", length, start);
+    if (chat->last.prompt_tokens < read)
+        output_note(&chat->output,
+                    "[interrupted: %lld of %lld tokens read; the rest comes with the next turn, "
+                    "/undo takes this one back]",
+                    (long long)chat->last.prompt_tokens, (long long)read);
     note_reply(chat, was_past);
     return 0;
 }
@@ -136,7 +142,6 @@ static int generate_reply(struct chat *chat, struct error *err)
 int reply_again(struct chat *chat, struct error *err)
 {
     struct error ignored;
-    interrupt_clear();
     int result = stream_open(&chat->stream, chat->engine.tokenizer, &chat->options, false, err);
     if (result == 0)
         result = generate_reply(chat, err);

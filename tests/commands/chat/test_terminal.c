@@ -389,6 +389,7 @@ START_TEST(ctrl_c_ends_the_reading_of_a_prompt)
     terminal_send(&terminal, lines);
     terminal_expect(&terminal, "prompt tokens: ");
     terminal_send(&terminal, CTRL_C);
+    terminal_expect(&terminal, "[interrupted: ");
     expect_prompt(&terminal);
     terminal_send(&terminal, "/undo\r");
     expect_prompt(&terminal);
@@ -498,8 +499,15 @@ START_TEST(an_error_leaves_the_terminal_as_it_was)
 {
     struct terminal terminal;
     const char *const session[] = {"-n", "10", "--session", scratch_path("none/s"), NULL};
+    char folder[256];
+    snprintf(folder, sizeof folder, "%s", scratch_path("none"));
+    begin_chat(&terminal, NULL, session); /* known before anything is said */
+    ck_assert_int_eq(terminal_wait(&terminal), 1);
+    terminal_close(&terminal);
+    ck_assert_int_eq(mkdir(folder, 0700), 0);
     begin_chat(&terminal, NULL, session);
     expect_prompt(&terminal);
+    ck_assert_int_eq(rmdir(folder), 0);
     say(&terminal, "one");
     terminal_send(&terminal, CTRL_D);
     terminal_expect(&terminal, "longhand: ");
