@@ -56,8 +56,8 @@ int chat_render_next(const struct chat_template *template, const struct tokenize
                      struct error *err);
 
 /* Whether the last turn changes what the template makes of those before it: a system text that goes
- * with the last turn, thoughts that are cut from a reply once it is not the last. What the last turn
- * says does not matter: it may be one to come. */
+ * with the last turn, thoughts that are cut from a reply once it is not the last. What the last
+ * turn says does not matter: it may be one to come. */
 bool chat_rewrites(const struct chat_template *template, const struct chat_turn *turns,
                    size_t n_turns);
 

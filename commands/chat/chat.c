@@ -31,7 +31,7 @@ void chat_changed(struct chat *chat)
 static int restore(struct chat *chat, struct error *err)
 {
     const char *path = chat->keep.path;
-    if (keep_restore(path, &chat->conversation, err))
+    if (keep_restore(path, &chat->conversation, err) || keep_check(path, err))
         return -1;
     if (chat->options.system)
         return error_set(err, "--system: the conversation in %s has begun", path);
@@ -48,7 +48,8 @@ static int begin(struct chat *chat, struct error *err)
     struct text text = {system, system ? strlen(system) : 0};
     if (chat->keep.path && (access(chat->keep.path, F_OK) == 0 || errno != ENOENT))
         return restore(chat, err);
-    if (conversation_begin(&chat->conversation, system ? &text : NULL, NULL, err))
+    if ((chat->keep.path && keep_check(chat->keep.path, err)) ||
+        conversation_begin(&chat->conversation, system ? &text : NULL, NULL, err))
         return -1;
     chat_changed(chat);
     return 0;

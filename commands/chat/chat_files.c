@@ -51,7 +51,7 @@ int slash_load(struct chat *chat, const char *argument, struct error *err)
         free(path);
         return -1;
     }
-    if (keep_restore(path, &loaded, err)) {
+    if (keep_restore(path, &loaded, err) || keep_check(path, err)) {
         conversation_close(&loaded);
         free(path);
         return error_prefix(err, "the conversation stays as it is");

@@ -269,8 +269,9 @@ static void close_lines(struct editor *editor)
 void editor_open(struct editor *editor, const char *const *words, struct output *output)
 {
     struct error err;
-    *editor =
-        (struct editor){.words = words, .output = output, .prompts = isatty(STDIN_FILENO) == 1};
+    *editor = (struct editor){.words = words,
+                              .output = output,
+                              .prompts = isatty(STDIN_FILENO) == 1 && isatty(STDERR_FILENO) == 1};
     if (!can_edit())
         return;
     if (open_lines(editor))

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/replace.h"
 #include "commands/array.h"
 #include "commands/chat/transcript.h"
 #include "commands/output.h"
@@ -34,7 +35,8 @@ static void read_turn(void *context, enum chat_role role, const char *text, size
     bool users = first || arrlen(c->turns) == 0 || arrlast(c->turns).role != CHAT_USER;
     reading->out_of_order = reading->out_of_order || (system && !first) ||
                             (!system && role != (users ? CHAT_USER : CHAT_ASSISTANT)) ||
-                            at < reading->before || at > reading->n_ids;
+                            at < reading->before || at > reading->n_ids ||
+                            (role == CHAT_ASSISTANT && at == 0);
     if (reading->result || reading->out_of_order)
         return;
     if (first)
@@ -80,6 +82,15 @@ static bool has_transcript(const char *path)
     int found = restore_transcript(path, &text, &length, &ignored);
     free(text);
     return found >= 0;
+}
+
+int keep_check(const char *path, struct error *err)
+{
+    struct replace file;
+    if (replace_open(&file, path, err))
+        return -1;
+    replace_close(&file);
+    return 0;
 }
 
 int keep_restore(const char *path, struct conversation *c, struct error *err)

@@ -12,6 +12,9 @@ struct keep {
     double written; /* ... and when it ended */
 };
 
+/* Fails where `path` could not be written: better known before anything is said. */
+int keep_check(const char *path, struct error *err);
+
 /* Goes on with the conversation in a file, under its own context policy unless --context asks for
  * one. The conversation has been opened and not begun; on failure it can only be closed. */
 int keep_restore(const char *path, struct conversation *conversation, struct error *err);

@@ -99,12 +99,7 @@ START_TEST(other_settings_are_refused_and_the_file_stays)
     const char *const other[] = {"chat", "-m", TINY, "--session", TINY, NULL};
     refuse(other, "is not a saved session");
     const char *const folder[] = {"chat", "-m", TINY, "--session", "/nonexistent/s", NULL};
-    struct program program = {.arguments = folder, .input = "hello\n"};
-    program_run(&program); /* the reply, and then the reason why it was not kept */
-    ck_assert_int_eq(program.status, 1);
-    ck_assert_str_ne(program.out, "");
-    ck_assert_msg(strstr(program.err, "cannot create a file beside it") != NULL, "%s", program.err);
-    program_free(&program);
+    refuse(folder, "cannot create a file beside it"); /* before anything is said */
     chat(0, "1", path, "go on\n", &out);
     free(out.data);
     unlink(path);
@@ -194,6 +189,9 @@ static const struct {
      "out of order"},
     {"{\"role\":\"user\",\"content\":\"a\"},"
      "{\"role\":\"assistant\",\"content\":\"b\",\"at\":2}",
+     "out of order"},
+    {"{\"role\":\"user\",\"content\":\"a\",\"at\":0},"
+     "{\"role\":\"assistant\",\"content\":\"b\",\"at\":0}",
      "out of order"},
     {"{\"role\":\"user\",\"content\":{},\"at\":0}", "not that of a chat"},
     {"{\"role\":\"user", "not that of a chat"},
