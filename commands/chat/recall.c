@@ -26,14 +26,16 @@ static char *find_path(void)
     return asprintf(&path, "%s/.local/state/longhand/history", home) < 0 ? NULL : path;
 }
 
-/* Makes the folders that lead to the file. */
-static void make_folders(char *path)
+/* Makes the folders that lead to the file. Returns why the last one cannot be made, or 0. */
+static int make_folders(char *path)
 {
+    int reason = 0;
     for (char *end = strchr(path + 1, '/'); end; end = strchr(end + 1, '/')) {
         *end = '\0';
-        mkdir(path, 0700);
+        reason = mkdir(path, 0700) == 0 ? 0 : errno;
         *end = '/';
     }
+    return reason == EEXIST ? 0 : reason;
 }
 
 /* A turn as a line of the file (stb_ds array). */
@@ -136,10 +138,12 @@ int recall_add(struct recall *recall, const char *turn, struct error *err)
     forget_oldest(recall);
     if (!recall->path)
         return 0;
-    make_folders(recall->path);
+    int reason = make_folders(recall->path);
     int file = open(recall->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
-    if (file < 0)
+    if (file < 0) {
+        errno = reason ? reason : errno;
         return fail(recall, err);
+    }
     char *line = line_of(turn);
     bool written = write(file, line, arrlenu(line)) == (ssize_t)arrlenu(line);
     arrfree(line);
