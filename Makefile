@@ -118,8 +118,9 @@ check: ## set up, build and run every check and test
 	@scripts/setup.sh --check
 	@$(MAKE) --no-print-directory --output-sync check-aarch64 check-native lint
 
-# Tests use more threads than there may be cores: waiting ones sleep. No machine is too slow to pass.
-TEST_ENVIRONMENT := OMP_WAIT_POLICY=passive CK_TIMEOUT_MULTIPLIER=$(or $(CK_TIMEOUT_MULTIPLIER),10)
+# Tests use more threads than there may be cores: waiting ones sleep. No machine is too slow.
+PATIENCE := $(or $(CK_TIMEOUT_MULTIPLIER),10)
+TEST_ENVIRONMENT := OMP_WAIT_POLICY=passive CK_TIMEOUT_MULTIPLIER=$(PATIENCE)
 
 check-native: $(PROGRAM) $(BUILD)/run_tests
 	LONGHAND_PROGRAM=./$(PROGRAM) $(TEST_ENVIRONMENT) $(BUILD)/run_tests
