@@ -139,6 +139,20 @@ static const char **command_names(void)
     return names;
 }
 
+/* Whether a person who ends the chat stays once more, since it cannot be saved. */
+static bool stays(struct chat *chat, bool *stayed)
+{
+    struct error unsaved;
+    if (*stayed || !chat->terminal || interrupt_end_seen() ||
+        keep_save_last(&chat->keep, &chat->conversation, &unsaved) == 0)
+        return false;
+    chat_say(chat, "%s", unsaved.text);
+    chat_say(chat,
+             "(/save FILE writes the conversation elsewhere; Ctrl-D or /quit again loses it)");
+    chat->quit = false;
+    return *stayed = true;
+}
+
 static int converse(struct chat *chat, struct error *err)
 {
     struct editor editor;
@@ -147,11 +161,13 @@ static int converse(struct chat *chat, struct error *err)
     size_t length;
     int result = EXIT_OK;
     bool interrupted = false; /* the line before was */
+    bool stayed = false;
     editor_open(&editor, names, &chat->output);
-    while (result == EXIT_OK && !chat->quit) {
+    while (result == EXIT_OK && (!chat->quit || stays(chat, &stayed))) {
         enum editor_result kind = editor_read(&editor, &line, &length);
-        if (kind == EDITOR_END)
-            break;
+        chat->quit = kind == EDITOR_END;
+        if (chat->quit)
+            continue;
         if (kind == EDITOR_INTERRUPTED && interrupted && length == 0)
             result = EXIT_INTERRUPTED;
         interrupted = kind == EDITOR_INTERRUPTED;

@@ -510,8 +510,33 @@ START_TEST(an_error_leaves_the_terminal_as_it_was)
     ck_assert_int_eq(rmdir(folder), 0);
     say(&terminal, "one");
     terminal_send(&terminal, CTRL_D);
+    terminal_expect(&terminal, "again loses it");
+    expect_prompt(&terminal);
+    terminal_send(&terminal, CTRL_D);
     terminal_expect(&terminal, "longhand: ");
     ck_assert_int_eq(terminal_wait(&terminal), 1);
+    terminal_close(&terminal);
+}
+END_TEST
+
+START_TEST(what_cannot_be_saved_is_not_lost_at_once)
+{
+    struct terminal terminal;
+    const char *const session[] = {"-n", "10", "--session", scratch_path("none/s"), NULL};
+    char folder[256];
+    snprintf(folder, sizeof folder, "%s", scratch_path("none"));
+    ck_assert_int_eq(mkdir(folder, 0700), 0);
+    begin_chat(&terminal, NULL, session);
+    expect_prompt(&terminal);
+    ck_assert_int_eq(rmdir(folder), 0);
+    say(&terminal, "one");
+    terminal_send(&terminal, CTRL_D);
+    terminal_expect(&terminal, "again loses it");
+    expect_prompt(&terminal);
+    ck_assert_int_eq(mkdir(folder, 0700), 0); /* the disk has room again */
+    terminal_send(&terminal, CTRL_D);
+    ck_assert_int_eq(terminal_wait(&terminal), 0);
+    ck_assert_int_eq(access(session[3], R_OK), 0);
     terminal_close(&terminal);
 }
 END_TEST
@@ -718,6 +743,7 @@ Suite *terminal_suite(void)
     tcase_add_test(tcase, a_killed_chat_goes_on);
     tcase_add_test(tcase, a_window_that_closes_ends_the_chat);
     tcase_add_test(tcase, an_error_leaves_the_terminal_as_it_was);
+    tcase_add_test(tcase, what_cannot_be_saved_is_not_lost_at_once);
     tcase_add_test(tcase, a_stopped_chat_can_be_ended);
     tcase_add_test(tcase, ctrl_z_stops_and_fg_goes_on);
     tcase_add_test(tcase, every_command_answers);
