@@ -274,7 +274,8 @@ def draw_schemes(sweep, folder):
             here.plot(x, y, color=colour, linestyle=line, label=title, **DOTS)
         if name in PAPER:
             y = np.array(PAPER[name]) / PAPER[name][0]
-            paper.plot(PAPER_LENGTHS[: len(y)], y, color=colour, linestyle=line, **DOTS)
+            label = None if points else title
+            paper.plot(PAPER_LENGTHS[: len(y)], y, color=colour, linestyle=line, label=label, **DOTS)
     by_length(here, LENGTHS)
     by_length(paper, [512 * 2**i for i in range(6)])
     by_factors(here, (1, 20))

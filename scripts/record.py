@@ -144,18 +144,16 @@ SHELL, CHAT = "$", ">"  # their prompts, without the space
 
 def scenario(options):
     if options.scenario == "summarize":
-        name = shlex.quote(options.file.name)
-        return [
-            Step(f"longhand summarize -f {name}\n", SHELL),
-            Step(f'longhand summarize -f {name} --question "Who is it about?"\n', SHELL),
-        ]
+        return [Step(f"longhand summarize -v -f {shlex.quote(options.file.name)}\r", SHELL)]
     return [
-        Step("longhand chat --context sinks=4\n", CHAT),
-        Step("Hello!\n", CHAT),
-        Step("My name is Clara and I live in Lisbon. Please remember it.\n", CHAT),
-        Step("What is my name?\n", CHAT),
-        Step("/stats\n", CHAT),
-        Step("/quit\n", SHELL),
+        Step("longhand chat --temperature 0\r", CHAT),
+        Step("Hello!\r", CHAT),
+        Step("My name is Clara and I live in Lisbon.\r", CHAT),
+        Step("Where do I live?\r", CHAT),
+        Step("Thank you.\r", CHAT),
+        Step("/undo\r", CHAT),
+        Step("/stats\r", CHAT),
+        Step("/quit\r", SHELL),
     ]
 
 
