@@ -139,9 +139,11 @@ class Sweep:
             self.measure(name, extension, "sliding", SLIDING_LENGTHS, self.texts[:1])
             said = name if extension == "none" else f"{name}, {extension}"
             print(f"{number + 1} of {len(kinds)}: {said}  {time.monotonic() - begun:.0f} s", flush=True)
-        for name, extension in MAPS:
-            if name in self.asked:
-                self.measure_passkey(name, extension)
+        for name, extension in self.maps():
+            self.measure_passkey(name, extension)
+
+    def maps(self):
+        return [(name, extension) for name, extension in MAPS if name in self.asked]
 
     def keep(self, folder):
         for name in ("perplexity", "positions", "passkey"):
@@ -228,7 +230,7 @@ def map_title(name, extension):
 
 def passkey_table(sweep):
     rows = []
-    for name, extension in MAPS:
+    for name, extension in sweep.maps():
         cells = [cell for cell in sweep.passkey if (cell["model"], cell["extension"]) == (name, extension)]
         shares = []
         for length in SLIDING_LENGTHS:
@@ -337,7 +339,9 @@ def draw_extensions(sweep, folder):
 
 def draw_passkey(sweep, folder):
     figure, grid = plt.subplots(2, 4, figsize=(9, 4.4), sharex=True, sharey=True)
-    for axes, (name, extension) in zip(grid.flat, MAPS):
+    for axes in grid.flat[len(sweep.maps()):]:
+        axes.set_visible(False)
+    for axes, (name, extension) in zip(grid.flat, sweep.maps()):
         shares = np.full((len(DEPTHS), len(SLIDING_LENGTHS)), np.nan)
         for cell in sweep.passkey:
             if (cell["model"], cell["extension"]) == (name, extension):
