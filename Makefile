@@ -60,8 +60,8 @@ TEST_WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
 .PHONY: all demo check check-native check-aarch64 asan ubsan fuzz run-fuzzers bench format lint \
-        endurance quality family model card check-training extrapolation documents install \
-        uninstall clean help FORCE $(FUZZERS:%=%.run)
+        endurance quality family model card check-training extrapolation documents recordings \
+        install uninstall clean help FORCE $(FUZZERS:%=%.run)
 .SECONDARY:
 
 all: $(PROGRAM) ## build ./longhand (the default)
@@ -194,6 +194,10 @@ check-training: $(BUILD)/logits ## train tiny models; exported they give PyTorch
 
 extrapolation: all ## measure the family beyond its training length, for docs/extrapolation.md
 	$(PYTHON) scripts/extrapolation.py
+recordings: all ## record chat and summarize in a terminal, for the README
+	$(PYTHON) scripts/record.py chat docs/recordings/chat.gif
+	$(PYTHON) scripts/record.py summarize docs/recordings/summarize.gif \
+	    --file $(NOVELS)/test/Cbronte_Jane_1847.txt
 documents: all ## ask the models about long documents, for docs/documents.md
 	$(PYTHON) scripts/documents_score.py
 
