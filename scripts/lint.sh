@@ -23,7 +23,7 @@ files() {
         git ls-files --cached --others --exclude-standard
     else
         find . -type f -not -path './build/*' -not -path './.venv/*' | sed 's,^\./,,'
-    fi | grep -vE '^(models|tests/data)/|\.seeds/'
+    fi | grep -vE '^(models|tests/data)/|\.seeds/|\.gif$'
 }
 mapfile -t all < <(files)
 mapfile -t sources < <(printf '%s\n' "${all[@]}" | grep -E '\.[ch]$')
