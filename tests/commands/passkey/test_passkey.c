@@ -464,15 +464,17 @@ START_TEST(misuse_is_code_2)
 }
 END_TEST
 
+#define SHIPPED "models/longhand.gguf"
+
 static const struct refusal failures[] = {
-    {{"passkey", "--lengths", "20"}, NULL, "20 tokens", "llama.cpp takes"},
-    {{"passkey", "--prompt", "no/such.txt"}, NULL, "no/such.txt", "No such file"},
-    {{"passkey", "-f", "no/such.txt"}, NULL, "no/such.txt", "No such file"},
-    {{"passkey", "-f", "/dev/null"}, NULL, "/dev/null: is empty", NULL},
-    {{"passkey", "--prompt", "/dev/null"}, NULL, "/dev/null: is empty", NULL},
-    {{"passkey", "--plot", "no/such.svg"}, NULL, "no/such.svg", "No such file"},
-    {{"passkey", "--csv", "no/such.csv"}, NULL, "no/such.csv", "No such file"},
-    {{"passkey", "--csv", "/dev/full"}, NULL, "/dev/full", NULL},
+    {{"passkey", "-m", SHIPPED, "--lengths", "20"}, NULL, "20 tokens", "llama.cpp takes"},
+    {{"passkey", "-m", SHIPPED, "--prompt", "no/such.txt"}, NULL, "no/such.txt", "No such file"},
+    {{"passkey", "-m", SHIPPED, "-f", "no/such.txt"}, NULL, "no/such.txt", "No such file"},
+    {{"passkey", "-m", SHIPPED, "-f", "/dev/null"}, NULL, "/dev/null: is empty", NULL},
+    {{"passkey", "-m", SHIPPED, "--prompt", "/dev/null"}, NULL, "/dev/null: is empty", NULL},
+    {{"passkey", "-m", SHIPPED, "--plot", "no/such.svg"}, NULL, "no/such.svg", "No such file"},
+    {{"passkey", "-m", SHIPPED, "--csv", "no/such.csv"}, NULL, "no/such.csv", "No such file"},
+    {{"passkey", "-m", SHIPPED, "--csv", "/dev/full"}, NULL, "/dev/full", NULL},
 };
 
 START_TEST(what_cannot_work_is_said)
