@@ -72,16 +72,11 @@ static int encode_prompt(struct generation *g, struct error *err)
     return result;
 }
 
-static double speed(int64_t tokens, double seconds)
-{
-    return seconds > 0 ? (double)tokens / seconds : 0;
-}
-
 static int report(struct generation *g, struct error *err)
 {
     const struct generate *run = &g->run;
-    double prompt = speed(run->prompt_tokens, run->prompt_seconds);
-    double new = speed(run->new_tokens, run->new_seconds);
+    double prompt = output_speed(run->prompt_tokens, run->prompt_seconds);
+    double new = output_speed(run->new_tokens, run->new_seconds);
     if (g->options->verbose)
         output_note(
             &g->output,

@@ -71,6 +71,11 @@ double output_now(void)
     return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
+double output_speed(int64_t tokens, double seconds)
+{
+    return seconds > 0 ? (double)tokens / seconds : 0;
+}
+
 void output_clear(struct output *output)
 {
     if (output->progress)

@@ -38,6 +38,8 @@ struct size_text output_size(double bytes);
 
 /* Seconds of a clock that never goes back. */
 double output_now(void);
+/* Tokens a second; 0 where no time has passed. */
+double output_speed(int64_t tokens, double seconds);
 
 /* A line on standard error, where notes may go. */
 void output_note(struct output *output, const char *format, ...)

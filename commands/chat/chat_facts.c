@@ -3,11 +3,6 @@
 
 enum { FACT_BYTES = 400 };
 
-static double per_second(int64_t n, double seconds)
-{
-    return seconds > 0 ? (double)n / seconds : 0;
-}
-
 int slash_stats(struct chat *chat, const char *argument, struct error *err)
 {
     const struct conversation *c = &chat->conversation;
@@ -18,9 +13,9 @@ int slash_stats(struct chat *chat, const char *argument, struct error *err)
              (long long)c->ids.n);
     if (last->session) {
         chat_say(chat, "last prompt    %lld tokens, %.1f tokens/s", (long long)last->prompt_tokens,
-                 per_second(last->prompt_tokens, last->prompt_seconds));
+                 output_speed(last->prompt_tokens, last->prompt_seconds));
         chat_say(chat, "last reply     %lld tokens, %.1f tokens/s; %lld of %lld guesses right",
-                 (long long)last->new_tokens, per_second(last->new_tokens, last->new_seconds),
+                 (long long)last->new_tokens, output_speed(last->new_tokens, last->new_seconds),
                  (long long)last->accepted_tokens, (long long)last->guessed_tokens);
     }
     chat_say(chat, "memory         %s, %s of it the cache",

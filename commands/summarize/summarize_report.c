@@ -49,10 +49,9 @@ static void note_all(struct summarizer *s)
                 "ended: %s; %d chunks, %d levels; prompt %lld tokens, %.1f tokens/s; new %lld "
                 "tokens, %.1f tokens/s; %s; %s beyond the weights",
                 s->end, (int)arrlen(s->chunks), s->levels, (long long)s->prompt_tokens,
-                s->read_seconds > 0 ? (double)s->prompt_tokens / s->read_seconds : 0,
-                (long long)s->new_tokens,
-                s->write_seconds > 0 ? (double)s->new_tokens / s->write_seconds : 0,
-                output_duration(s->seconds).text, output_size((double)s->memory).text);
+                output_speed(s->prompt_tokens, s->read_seconds), (long long)s->new_tokens,
+                output_speed(s->new_tokens, s->write_seconds), output_duration(s->seconds).text,
+                output_size((double)s->memory).text);
 }
 
 /* ---- JSON ------------------------------------------------------------------------------------ */
