@@ -209,20 +209,17 @@ static int run_level(struct summarizer *s, struct level *level, char **text, str
     char *said = join(level);
     if (level->number == 0)
         keep_chunks(s, level);
-    if (result) {
-        arrfree(said);
-        return -1;
-    }
     struct document next;
     struct text words = {said, arrlenu(said)};
     s->summary = said;
-    if (interrupt_seen()) {
+    if (result || interrupt_seen()) { /* what is done is not lost */
         s->end = "interrupted";
         if (arrlen(said) == 0 && *text) { /* nothing of this level yet: all of the one before */
+            arrfree(said);
             s->summary = *text;
             *text = NULL;
         }
-        return 0;
+        return result;
     }
     s->end = "end of text";
     if (words.length == 0)
