@@ -164,6 +164,14 @@ static const char *content(const cJSON *exported, int turn)
     return cJSON_GetStringValue(cJSON_GetObjectItem(item, "content"));
 }
 
+/* The i-th of all turns is this. */
+static void expect_turn(struct terminal *terminal, int i, const char *text)
+{
+    cJSON *exported = export(terminal);
+    ck_assert_str_eq(content(exported, i), text);
+    cJSON_Delete(exported);
+}
+
 /* --- keys ------------------------------------------------------------------------------------ */
 
 /* What is typed, and the turn that comes of it. */
@@ -324,9 +332,7 @@ START_TEST(ctrl_c_takes_a_line_away_and_twice_ends)
     say(&terminal, "this");
     terminal_send(&terminal, CTRL_C);
     expect_prompt(&terminal);
-    cJSON *exported = export(&terminal);
-    ck_assert_str_eq(content(exported, 0), "this");
-    cJSON_Delete(exported);
+    expect_turn(&terminal, 0, "this");
     terminal_send(&terminal, CTRL_C);
     expect_prompt(&terminal);
     terminal_send(&terminal, CTRL_C);
@@ -340,9 +346,7 @@ START_TEST(ctrl_d_ends_on_an_empty_line_only)
     struct terminal terminal;
     open_chat(&terminal);
     say(&terminal, "text" CTRL_D "s");
-    cJSON *exported = export(&terminal);
-    ck_assert_str_eq(content(exported, 0), "texts");
-    cJSON_Delete(exported);
+    expect_turn(&terminal, 0, "texts");
     quit_chat(&terminal);
 }
 END_TEST
@@ -394,9 +398,7 @@ START_TEST(ctrl_c_ends_the_reading_of_a_prompt)
     terminal_send(&terminal, "/undo\r");
     expect_prompt(&terminal);
     say(&terminal, "short");
-    cJSON *exported = export(&terminal);
-    ck_assert_str_eq(content(exported, 0), "short");
-    cJSON_Delete(exported);
+    expect_turn(&terminal, 0, "short");
     quit_chat(&terminal);
     free(lines);
 }
@@ -468,9 +470,7 @@ START_TEST(a_killed_chat_goes_on)
     terminal_expect(&terminal, "one");
     terminal_send(&terminal, CTRL_C);
     expect_prompt(&terminal);
-    terminal_send(&terminal, CTRL_D);
-    ck_assert_int_eq(terminal_wait(&terminal), 0);
-    terminal_close(&terminal);
+    quit_chat(&terminal);
 }
 END_TEST
 
@@ -593,9 +593,7 @@ START_TEST(ctrl_z_stops_and_fg_goes_on)
     expect_prompt(&terminal);
     terminal_expect(&terminal, "begun ");
     say(&terminal, "and ended");
-    cJSON *exported = export(&terminal);
-    ck_assert_str_eq(content(exported, 0), "begun and ended");
-    cJSON_Delete(exported);
+    expect_turn(&terminal, 0, "begun and ended");
     quit_chat(&terminal);
 }
 END_TEST
@@ -717,9 +715,7 @@ START_TEST(text_is_utf8_in_any_locale)
     begin_chat(&terminal, "LC_ALL=C", short_replies);
     expect_prompt(&terminal);
     say(&terminal, "wörld 你" LEFT ERASE);
-    cJSON *exported = export(&terminal);
-    ck_assert_str_eq(content(exported, 0), "wörld你");
-    cJSON_Delete(exported);
+    expect_turn(&terminal, 0, "wörld你");
     quit_chat(&terminal);
 }
 END_TEST
