@@ -34,6 +34,37 @@ int output_write(const char *bytes, size_t n, struct error *err)
     return broken ? error_set(err, "standard output: cannot write: %s", strerror(broken)) : 0;
 }
 
+/* How many of n > 0 bytes are one control character: in UTF-8, those from U+0080 to U+009F are two.
+ * 0 if they begin with another one. */
+static size_t control_character(const unsigned char *text, size_t n)
+{
+    if (text[0] == 0xC2 && n > 1 && text[1] >= 0x80 && text[1] < 0xA0)
+        return 2;
+    return (text[0] < ' ' && text[0] != '\t' && text[0] != '\n') || text[0] == 0x7F;
+}
+
+int output_text(const char *text, size_t n, struct error *err)
+{
+    if (!isatty(STDOUT_FILENO))
+        return output_write(text, n, err);
+    const unsigned char *bytes = (const unsigned char *)text;
+    for (size_t at = 0, control = 0; at < n; at += control) {
+        size_t begin = at;
+        while (at < n && !(control = control_character(bytes + at, n - at)))
+            at++;
+        if (output_write(text + begin, at - begin, err))
+            return -1;
+        char shown[8] = "";
+        if (control == 1)
+            snprintf(shown, sizeof shown, "^%c", bytes[at] ^ 0x40);
+        else if (control == 2)
+            snprintf(shown, sizeof shown, "<%02X>", bytes[at + 1]);
+        if (output_write(shown, strlen(shown), err))
+            return -1;
+    }
+    return 0;
+}
+
 bool output_broken(void)
 {
     return broken != 0;

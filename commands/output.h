@@ -25,6 +25,9 @@ void output_open(struct output *output, const struct options *options);
 /* Writes and flushes bytes of the result. A closed or full standard output is an error, from then
  * on. */
 int output_write(const char *bytes, size_t n, struct error *err);
+/* Writes text that a model or a file has made. On a terminal, control characters that are no white
+ * space are shown ("^[", "<9B>"), so that the text cannot give the terminal orders. */
+int output_text(const char *text, size_t n, struct error *err);
 /* Whether there was such an error. */
 bool output_broken(void);
 /* Writes `object` as one line; deletes it in any case. NULL (no memory) is an error. */

@@ -35,7 +35,7 @@ static int release(struct stream *stream, size_t n, struct error *err)
     if (n == 0)
         return 0;
     memcpy(arraddnptr(stream->text, n), stream->held, n);
-    if (!stream->silent && output_write(stream->held, n, err))
+    if (!stream->silent && output_text(stream->held, n, err))
         return -1;
     memmove(stream->held, stream->held + n, stream->n_held - n);
     stream->n_held -= n;

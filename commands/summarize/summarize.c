@@ -155,7 +155,7 @@ static int write_summary(struct summarizer *s, struct error *err)
     if (s->options.json)
         return 0;
     size_t n = arrlenu(s->summary);
-    if (!s->streamed && n > 0 && output_write(s->summary, n, err))
+    if (!s->streamed && n > 0 && output_text(s->summary, n, err))
         return -1;
     return n > 0 ? output_write("\n", 1, err) : 0;
 }
