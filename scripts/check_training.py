@@ -60,7 +60,8 @@ def write_corpus(folder):
         ids = rng.integers(1, len(tokens), size=n)
         for i in range(3, n):
             ids[i] = followers[ids[i - 1], ids[i - 3] % 2]
-        np.savez(folder / f"{split}.npz", ids=ids.astype(np.uint16), starts=np.arange(0, n, 50))
+        np.savez(folder / f"{split}.npz", ids=ids.astype(np.uint16), starts=np.arange(0, n, 50),
+                 answers=np.array([[20, 30], [70, 85]]))
 
 
 # --- Fast against brute force -----------------------------------------------------------------------------------------

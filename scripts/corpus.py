@@ -11,9 +11,10 @@ are a share of the training tokens, and each fits a window of the context. OUT_D
 
     tokenizer.json           for the `tokenizers` library, and for the export of scripts/train.py
     train.npz, valid.npz     ids: uint16, <|endoftext|> before every document;  starts: where in them windows may begin:
-                             paragraphs of novels, and made-up documents
-    made.npz                 the same of made-up documents that are not for training, with answers: from where to where
-                             the last answer of each stands in ids, and kinds, which documents.KINDS it is of
+                             paragraphs of novels, and made-up documents;  answers: from where to where in ids the last
+                             answers of the made-up documents stand
+    made.npz                 the same of made-up documents that are not for training, with kinds, which documents.KINDS
+                             each is of
 """
 
 import argparse
@@ -160,14 +161,16 @@ def main():
             f"{split}: {len(novels)} novels, {len(starts)} paragraphs, {len(ids)} tokens, "
             f"{n_bytes / len(ids):.2f} bytes a token"
         )
+        answers = np.zeros((0, 2), int)
         if split == "train" and options.made > 0:
             documents = make_documents(made_up.TRAINING_SEEDS, train_prose)
             n_tokens = options.made / (1 - options.made) * len(ids)
-            made_ids, made_starts, _, _ = encode_made(tokenizer, documents, options.context, n_tokens)
+            made_ids, made_starts, answers, _ = encode_made(tokenizer, documents, options.context, n_tokens)
             print(f"{split}: {len(made_starts)} documents made up, {len(made_ids)} tokens")
             starts = np.concatenate((starts, made_starts + len(ids)))
+            answers += len(ids)
             ids = np.concatenate((ids, made_ids))
-        np.savez(options.out_dir / f"{split}.npz", ids=ids, starts=starts)
+        np.savez(options.out_dir / f"{split}.npz", ids=ids, starts=starts, answers=answers)
     documents = make_documents(range(512), valid_prose)
     ids, starts, answers, kinds = encode_made(tokenizer, documents, options.context, np.inf)
     np.savez(options.out_dir / "made.npz", ids=ids, starts=starts, answers=answers, kinds=kinds)

@@ -20,6 +20,9 @@ step that OUT.csv ends with: that its learning rate had come down, and that the 
 al. 2024). Models of the same seed that differ only in their position scheme begin with the same weights and see the
 same windows.
 
+Copying what was read is learnt late: with --answer-weight 8, say, sooner, since the answers of made-up documents are
+but 5 % of all tokens. It holds for one command, so that it can be told to a run that has begun.
+
 Every window is <|endoftext|> and then text from the start of a paragraph or of a made-up document on: a prompt is fed
 to the model the same way.
 
@@ -245,7 +248,7 @@ class Windows:
 
     def __init__(self, path, end_of_text, seq_len, device):
         with np.load(path) as split:
-            ids, starts = split["ids"], split["starts"]
+            ids, starts, answers = split["ids"], split["starts"], split["answers"]
         last = len(ids) - seq_len  # the last place where a whole window fits
         self.starts = starts[starts <= last]
         if len(self.starts) == 0:
@@ -253,13 +256,20 @@ class Windows:
         self.last = last
         self.end_of_text = end_of_text
         self.ids = torch.from_numpy(ids.astype(np.int32)).to(device)
+        # One more at the first token of an answer, one less behind its last: the sum so far tells who is inside.
+        edges = np.zeros(len(ids) + 1, np.int8)
+        edges[answers[:, 0]] += 1
+        edges[answers[:, 1]] -= 1
+        self.in_answer = torch.from_numpy(edges[:-1].cumsum(dtype=np.int8) > 0).to(device)
         self.offsets = torch.arange(seq_len, device=device)
 
     def at(self, places):
-        """(inputs, targets) of windows that begin with the paragraphs in which these places of the text lie."""
+        """(inputs, targets, which targets belong to answers) of windows that begin with the paragraphs in which these
+        places of the text lie."""
         paragraphs = self.starts[np.searchsorted(self.starts[1:], places, side="right")]
-        targets = self.ids[torch.from_numpy(paragraphs).to(self.ids.device)[:, None] + self.offsets].long()
-        return F.pad(targets[:, :-1], (1, 0), value=self.end_of_text), targets
+        indices = torch.from_numpy(paragraphs).to(self.ids.device)[:, None] + self.offsets
+        targets = self.ids[indices].long()
+        return F.pad(targets[:, :-1], (1, 0), value=self.end_of_text), targets, self.in_answer[indices]
 
     def random(self, n, seed):
         """Long paragraphs come as often as their length demands. The same seed gives the same windows."""
@@ -347,9 +357,10 @@ class Corpus:
 class Run:
     """A model in training, with all that it needs to go on after an interruption as if there had been none."""
 
-    def __init__(self, folder, corpus, config, schedule, device, beginning=None):
+    def __init__(self, folder, corpus, config, schedule, device, beginning=None, answer_weight=1.0):
         """Goes on from the checkpoint of the folder, or begins: with the state `beginning`, or from nothing."""
         self.folder, self.corpus, self.config, self.schedule, self.device = folder, corpus, config, schedule, device
+        self.answer_weight = answer_weight
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "checkpoint.pt"
         state = torch.load(self.path, map_location=device, weights_only=True) if self.path.exists() else beginning
@@ -377,14 +388,18 @@ class Run:
         with torch.autocast("cuda", torch.bfloat16) if cuda else nullcontext():
             return self.model(ids)
 
-    def loss(self, ids, targets):
-        return F.cross_entropy(self.logits(ids).float().flatten(0, 1), targets.flatten())
+    def loss(self, ids, targets, in_answer):
+        """(loss of a token, the same with the answers' weight)"""
+        losses = F.cross_entropy(self.logits(ids).float().flatten(0, 1), targets.flatten(), reduction="none")
+        weights = 1 + (self.answer_weight - 1) * in_answer.flatten()
+        return losses.mean(), (losses * weights).sum() / weights.sum()
 
     def train_step(self):
         """The loss before the step."""
         learning_rate = self.schedule.learning_rate * self.schedule.share(self.step, self.begun)
-        loss = self.compiled_loss(*self.corpus.train.random(self.schedule.batch, (self.schedule.seed, self.step)))
-        loss.backward()
+        windows = self.corpus.train.random(self.schedule.batch, (self.schedule.seed, self.step))
+        loss, weighted = self.compiled_loss(*windows)
+        weighted.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
@@ -416,9 +431,10 @@ class Run:
 
     @torch.no_grad()
     def evaluate(self, valid_windows):
-        ids, targets = self.corpus.valid.spread(valid_windows)
-        batches = zip(ids.split(self.schedule.batch), targets.split(self.schedule.batch))
-        losses = {"valid_loss": round(sum(self.loss(i, t).item() * len(i) for i, t in batches) / len(ids), 4)}
+        windows = self.corpus.valid.spread(valid_windows)
+        batches = zip(*(part.split(self.schedule.batch) for part in windows))
+        total = sum(self.loss(*batch)[0].item() * len(batch[0]) for batch in batches)
+        losses = {"valid_loss": round(total / len(windows[0]), 4)}
         if self.corpus.answers:
             right = self.corpus.answers.share_right(self.logits, valid_windows, self.schedule.batch)
             losses["answers_right"] = round(right, 4)
@@ -466,7 +482,10 @@ def exported(path, config, corpus):
         if name not in stored or stored[name].size != weight.numel():
             raise SystemExit(f"{path}: no tensor {name} of shape {tuple(weight.shape)}")
         weight.copy_(torch.tensor(stored[name]).reshape(weight.shape) / scale)
-    with open(path.with_suffix(".csv"), encoding="utf-8") as file:
+    losses = path.with_suffix(".csv")
+    if not losses.exists():
+        raise SystemExit(f"{losses}: not there; `export` wrote it beside {path}, and it tells how far the training was")
+    with open(losses, encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     step = int(rows[-1]["step"])
     return {
@@ -496,21 +515,21 @@ def train(options):
     corpus = Corpus(options.corpus_dir, config.seq_len, device)
     schedule = Schedule(**given(options, SCHEDULE_OPTIONS))
     beginning = exported(options.begin_with, config, corpus) if options.begin_with else None
-    run = Run(options.run_dir, corpus, config, schedule, device, beginning)
+    run = Run(options.run_dir, corpus, config, schedule, device, beginning, options.answer_weight)
     n_weights = sum(weight.numel() for weight in run.model.parameters())
     n_tokens = len(corpus.train.ids)
     print(f"{n_weights / 1e6:.2f} M weights, {n_tokens / 1e6:.2f} M tokens, {device}, from step {run.step}")
     run.train_until(options.steps, options.eval_every, options.valid_windows)
 
 
-def decayed(folder, new_folder, corpus, n_steps, device):
+def decayed(folder, new_folder, corpus, n_steps, device, answer_weight=1.0):
     """The run that branches off from the one in `folder`, or goes on if it has begun."""
     path = (new_folder if (new_folder / "checkpoint.pt").exists() else folder) / "checkpoint.pt"
     state = torch.load(path, map_location=device, weights_only=True)
     schedule = Schedule(**state["schedule"])
     if schedule.decay_from < 0:
         schedule = dataclasses.replace(schedule, decay_from=state["step"], decay_steps=n_steps)
-    return Run(new_folder, corpus, Config(**state["config"]), schedule, device, beginning=state)
+    return Run(new_folder, corpus, Config(**state["config"]), schedule, device, state, answer_weight)
 
 
 def seq_len_of(folder):
@@ -521,7 +540,7 @@ def seq_len_of(folder):
 def decay(options):
     device = prepare(options)
     corpus = Corpus(options.corpus_dir, seq_len_of(options.run_dir), device)
-    run = decayed(options.run_dir, options.new_run_dir, corpus, options.steps, device)
+    run = decayed(options.run_dir, options.new_run_dir, corpus, options.steps, device, options.answer_weight)
     run.train_until(run.schedule.decay_from + run.schedule.decay_steps, options.eval_every, options.valid_windows)
 
 
@@ -607,6 +626,10 @@ def add_fields(group, fields):
 def add_common(command):
     command.add_argument("--eval-every", type=int, default=100, help="steps, then saves; %(default)s unless told")
     command.add_argument("--valid-windows", type=int, default=64, help="of an evaluation, %(default)s unless told")
+    command.add_argument(
+        "--answer-weight", type=float, default=1.0, metavar="W",
+        help="in the loss, of a token of a made-up document's answer to one of any other; %(default)s unless told",
+    )
     command.add_argument("--device", default="auto", help="cpu, cuda, or auto: cuda where there is one")
 
 
