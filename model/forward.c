@@ -14,6 +14,7 @@
 
 #include "kernels/parallel.h"
 #include "model/attention.h"
+#include "model/entropy.h"
 
 /* What the parallel loops over tokens share. Rows below `first` of the batch are finished: nobody
  * asks for their logits and their keys and values are stored. */
@@ -272,6 +273,9 @@ static void attend(struct pass *pass, int first)
     if (first == pass->n)
         return;
     attention(pass->session, pass->layer_index, first, pass->n - first);
+    if (pass->session->entropy)
+        entropy_of_heads(pass->session, pass->layer_index, pass->n - 1,
+                         pass->session->entropy + (size_t)pass->layer_index * (size_t)c->n_heads);
     const struct linear *w = &pass->layer->output;
     float *y = a->y;
     multiply(pass, &w, 1, a->heads, (size_t)(c->n_heads * c->head_dim), &y, (size_t)c->dim, first);

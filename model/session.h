@@ -62,7 +62,9 @@ struct session {
     size_t parts_floats;
     int32_t *history; /* (position) the tokens, where a switch of rotations reads them again */
     int64_t history_capacity;
-    float *logits; /* (vocab_size) of the last token fed */
+    float *logits;   /* (vocab_size) of the last token fed */
+    double *entropy; /* (n_layers, n_heads), the caller's: gets model/entropy.h of the last token
+                        fed; or NULL */
 };
 
 /* The model must outlive the session. A context policy that the model's schemes do not allow, or a

@@ -76,6 +76,16 @@ struct bin {
     int64_t last;
 };
 
+/* What stretches took, and what was seen of the model's health. */
+struct effort {
+    double seconds;
+    int64_t n_fed;
+    double cache_bytes; /* the most that the cache held */
+    struct score_counts counts;
+    double entropy; /* of attention: sum over stretches of the mean over all heads of the last
+                       token */
+};
+
 struct point {
     int64_t length;
     int64_t stride;
@@ -87,10 +97,7 @@ struct point {
     int n_bins;
     uint64_t key;
     /* Measured: */
-    double seconds;
-    int64_t n_fed;
-    int64_t n_nonfinite;
-    double cache_bytes; /* the most that the cache held */
+    struct effort effort; /* of the stretches that are done */
 };
 
 struct subject {
@@ -115,14 +122,6 @@ int point_lay(struct point *point, const struct subject *subject, const struct p
               const struct source *sources, int64_t length, struct error *err);
 void point_free(struct point *point); /* accepts a zeroed struct */
 
-/* What one stretch took. */
-struct effort {
-    double seconds;
-    int64_t n_fed;
-    int64_t n_nonfinite;
-    double cache_bytes;
-};
-
 /* Measures the stretches of a point that are not done. `on_progress` gets the share of the point
  * that is done (0 to 1) and stops the measurement by returning false. */
 typedef bool measure_progress(void *context, double share);
@@ -131,6 +130,8 @@ typedef int measure_keep(void *context, const struct point *point, int64_t stret
                          const struct effort *effort, struct error *err);
 int measure_point(struct subject *subject, struct point *point, measure_progress *on_progress,
                   measure_keep *keep, void *context, struct error *err);
+/* Takes the effort of a stretch into that of the point. */
+void point_add_effort(struct point *point, const struct effort *effort);
 /* What is left to measure of a point, in tokens of a short text: what attention costs grows with
  * the keys that are seen. */
 double point_cost(const struct point *point, const struct subject *subject);
@@ -152,6 +153,13 @@ struct row {
 /* Rows of a finished point: one a bin and, where there are several, one over all. Free them. */
 int rows_make(const struct point *point, uint64_t seed, struct row **rows, int *n_rows,
               struct error *err);
+/* Of a finished point. */
+struct health {
+    double entropy;    /* of attention, mean over the stretches' last tokens and all heads */
+    double repetition; /* shares of the scored tokens, see struct score_counts */
+    double text_repetition;
+};
+struct health rows_health(const struct point *point);
 /* Mean loss over one file of the point; *tokens gets how many. */
 double rows_file_loss(const struct point *point, int file, int64_t *tokens);
 

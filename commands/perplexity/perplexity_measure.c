@@ -13,8 +13,9 @@ struct measurement {
     struct session session;
     bool session_open;
     struct scorer scorer;
-    int32_t *ids;   /* (longest + 1) */
-    double *losses; /* (longest) */
+    int32_t *ids;    /* (longest + 1) */
+    double *losses;  /* (longest) */
+    double *entropy; /* (n_layers, n_heads) of the last token fed */
     measure_progress *on_progress;
     measure_keep *keep;
     void *context;
@@ -42,6 +43,20 @@ static int start_timeline(struct measurement *m, struct error *err)
     return 0;
 }
 
+static int64_t n_heads(const struct measurement *m)
+{
+    const struct config *c = &m->subject->engine.model.config;
+    return (int64_t)c->n_layers * c->n_heads;
+}
+
+static double mean_entropy(const struct measurement *m)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < n_heads(m); i++)
+        sum += m->entropy[i];
+    return sum / (double)n_heads(m);
+}
+
 /* Feeds one stretch; false in *finished where it was interrupted. */
 static int feed_stretch(struct measurement *m, const struct stretch *stretch, struct effort *effort,
                         bool *finished, struct error *err)
@@ -51,13 +66,14 @@ static int feed_stretch(struct measurement *m, const struct stretch *stretch, st
     memcpy(m->ids, tokens->ids + stretch->begin, ((size_t)stretch->n + 1) * sizeof *m->ids);
     if (tokenizer_adds_bos(tokenizer))
         m->ids[0] = tokenizer_bos(tokenizer);
-    int64_t nonfinite = m->scorer.n_nonfinite;
+    m->scorer.counts = (struct score_counts){0};
     double start = output_now();
     session_expect(&m->session, stretch->n);
     for (int64_t at = 0; at < stretch->n;) {
         int64_t n = stretch->n - at < SESSION_BATCH ? stretch->n - at : SESSION_BATCH;
         int64_t from = stretch->from <= at ? 0 : stretch->from - at < n ? stretch->from - at : n;
-        if (scorer_feed(&m->scorer, &m->session, m->ids + at, n, from, m->losses + at, err))
+        m->session.entropy = at + n == stretch->n ? m->entropy : NULL;
+        if (scorer_feed(&m->scorer, &m->session, m->ids + at, at, n, from, m->losses + at, err))
             return -1;
         double bytes = (double)cache_bytes(&m->session.cache);
         effort->cache_bytes = fmax(effort->cache_bytes, bytes);
@@ -68,8 +84,21 @@ static int feed_stretch(struct measurement *m, const struct stretch *stretch, st
     }
     effort->seconds = output_now() - start;
     effort->n_fed = stretch->n;
-    effort->n_nonfinite = m->scorer.n_nonfinite - nonfinite;
+    effort->counts = m->scorer.counts;
+    effort->entropy = mean_entropy(m);
     return 0;
+}
+
+void point_add_effort(struct point *point, const struct effort *effort)
+{
+    struct effort *total = &point->effort;
+    total->seconds += effort->seconds;
+    total->n_fed += effort->n_fed;
+    total->cache_bytes = fmax(total->cache_bytes, effort->cache_bytes);
+    total->counts.nonfinite += effort->counts.nonfinite;
+    total->counts.repeated += effort->counts.repeated;
+    total->counts.text += effort->counts.text;
+    total->entropy += effort->entropy;
 }
 
 static void keep_losses(struct point *point, struct stretch *stretch, const double *losses,
@@ -83,10 +112,7 @@ static void keep_losses(struct point *point, struct stretch *stretch, const doub
         at += piece->n;
     }
     stretch->done = true;
-    point->seconds += effort->seconds;
-    point->n_fed += effort->n_fed;
-    point->n_nonfinite += effort->n_nonfinite;
-    point->cache_bytes = fmax(point->cache_bytes, effort->cache_bytes);
+    point_add_effort(point, effort);
 }
 
 static int measure_stretches(struct measurement *m, struct error *err)
@@ -127,8 +153,9 @@ int measure_point(struct subject *subject, struct point *point, measure_progress
         return 0;
     m.ids = size_alloc((size_t)m.longest + 1, sizeof *m.ids);
     m.losses = size_alloc((size_t)m.longest, sizeof *m.losses);
+    m.entropy = size_alloc((size_t)n_heads(&m), sizeof *m.entropy);
     int result = 0;
-    if (!m.ids || !m.losses)
+    if (!m.ids || !m.losses || !m.entropy)
         result = error_memory(err, "losses", (size_t)m.longest * sizeof *m.losses);
     if (result == 0)
         result = scorer_open(&m.scorer, &subject->engine.model, err);
@@ -138,6 +165,7 @@ int measure_point(struct subject *subject, struct point *point, measure_progress
     session_close(&m.session);
     free(m.ids);
     free(m.losses);
+    free(m.entropy);
     return result;
 }
 

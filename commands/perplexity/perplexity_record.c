@@ -20,8 +20,9 @@
 static const char csv_head[] =
     "key,model,position,context,cache_type,isa,mode,like,length,stride,first,last,"
     "files,segments,tokens,loss,perplexity,perplexity_low,perplexity_high,bits_per_byte,"
-    "tokens_fed,seconds,tokens_per_second,cache_bytes,nonfinite\n";
-static const char parts_head[] = "longhand perplexity parts 1\n";
+    "tokens_fed,seconds,tokens_per_second,cache_bytes,nonfinite,"
+    "attention_entropy,repetition,text_repetition\n";
+static const char parts_head[] = "longhand perplexity parts 2\n";
 
 enum { SYNC_SECONDS = 2 };
 
@@ -131,12 +132,12 @@ int record_close(struct record *record, struct error *err)
 /* Reads a line behind its key; false where it is not what the point has. */
 static bool restore_line(const char *line, struct point *point)
 {
-    long long index, n_fed, n_nonfinite;
-    struct effort effort;
+    long long index, n_fed, nonfinite, repeated, text;
+    struct effort effort = {0};
     int used;
     const char *line_end = strchr(line, '\n');
-    if (sscanf(line, " %lld %lf %lld %lld %lf%n", &index, &effort.seconds, &n_fed, &n_nonfinite,
-               &effort.cache_bytes, &used) != 5 ||
+    if (sscanf(line, " %lld %lf %lld %lf %lld %lld %lld %lf%n", &index, &effort.seconds, &n_fed,
+               &effort.cache_bytes, &nonfinite, &repeated, &text, &effort.entropy, &used) != 8 ||
         index < 0 || index >= point->n_stretches || point->stretches[index].done)
         return false;
     struct stretch *stretch = &point->stretches[index];
@@ -150,13 +151,12 @@ static bool restore_line(const char *line, struct point *point)
             return false;
         at = next;
     }
-    if (at != line_end || n_fed != stretch->n || n_nonfinite < 0)
+    if (at != line_end || n_fed != stretch->n || nonfinite < 0 || repeated < 0 || text < 0)
         return false;
     stretch->done = true;
-    point->seconds += effort.seconds;
-    point->n_fed += n_fed;
-    point->n_nonfinite += n_nonfinite;
-    point->cache_bytes = fmax(point->cache_bytes, effort.cache_bytes);
+    effort.n_fed = n_fed;
+    effort.counts = (struct score_counts){nonfinite, repeated, text};
+    point_add_effort(point, &effort);
     return true;
 }
 
@@ -175,7 +175,7 @@ int record_stretch(struct record *record, const struct point *point, int64_t ind
 {
     if (!record->open)
         return 0;
-    enum { NUMBER = 32, HEAD = 192 };
+    enum { NUMBER = 32, HEAD = 256 };
     int64_t begin = point->stretches[index].first_piece;
     int64_t end =
         index + 1 < point->n_stretches ? point->stretches[index + 1].first_piece : point->n_pieces;
@@ -183,9 +183,11 @@ int record_stretch(struct record *record, const struct point *point, int64_t ind
     char *line = size_alloc(bytes, 1);
     if (!line)
         return error_memory(err, "a line of results", bytes);
-    int n = snprintf(line, bytes, "%016" PRIx64 " %lld %.9g %lld %lld %.0f", point->key,
-                     (long long)index, effort->seconds, (long long)effort->n_fed,
-                     (long long)effort->n_nonfinite, effort->cache_bytes);
+    const struct score_counts *counts = &effort->counts;
+    int n = snprintf(line, bytes, "%016" PRIx64 " %lld %.9g %lld %.0f %lld %lld %lld %.9g",
+                     point->key, (long long)index, effort->seconds, (long long)effort->n_fed,
+                     effort->cache_bytes, (long long)counts->nonfinite, (long long)counts->repeated,
+                     (long long)counts->text, effort->entropy);
     for (int64_t i = begin; i < end; i++)
         n += snprintf(line + n, bytes - (size_t)n, " %.17g", point->pieces[i].loss);
     line[n++] = '\n';
@@ -258,9 +260,14 @@ static void put_row(FILE *out, const char *key, const struct subject *subject,
     put_number(out, exp(row->low), ",");
     put_number(out, exp(row->high), ",");
     put_number(out, row->bits_per_byte, ",");
-    fprintf(out, "%lld,%.3f,", (long long)point->n_fed, point->seconds);
-    put_number(out, (double)point->n_fed / point->seconds, ",");
-    fprintf(out, "%.0f,%lld\n", point->cache_bytes, (long long)point->n_nonfinite);
+    const struct effort *effort = &point->effort;
+    struct health health = rows_health(point);
+    fprintf(out, "%lld,%.3f,", (long long)effort->n_fed, effort->seconds);
+    put_number(out, (double)effort->n_fed / effort->seconds, ",");
+    fprintf(out, "%.0f,%lld,", effort->cache_bytes, (long long)effort->counts.nonfinite);
+    put_number(out, health.entropy, ",");
+    put_number(out, health.repetition, ",");
+    put_number(out, health.text_repetition, "\n");
 }
 
 int record_rows(struct record *record, const struct subject *subject, const struct plan *plan,

@@ -59,11 +59,11 @@ static void report_line(const struct subject *subject, const struct point *point
                                 short_number(row->bits_per_byte).text);
     if (row->whole && n < size)
         n += (size_t)snprintf(line + n, size - n, " %10.0f %9s",
-                              (double)point->n_fed / point->seconds,
-                              output_size(point->cache_bytes).text);
-    if (row->whole && point->n_nonfinite > 0 && n < size)
+                              (double)point->effort.n_fed / point->effort.seconds,
+                              output_size(point->effort.cache_bytes).text);
+    if (row->whole && point->effort.counts.nonfinite > 0 && n < size)
         n += (size_t)snprintf(line + n, size - n, "  logits of %lld tokens not finite",
-                              (long long)point->n_nonfinite);
+                              (long long)point->effort.counts.nonfinite);
     if (n < size)
         snprintf(line + n, size - n, "\n");
 }
@@ -124,11 +124,16 @@ static int report_object(const struct sweep *sweep, const struct subject *subjec
     add_number(object, "perplexity_high", exp(row->high));
     add_number(object, "bits_per_byte", row->bits_per_byte);
     if (row->whole) {
-        cJSON_AddNumberToObject(object, "tokens_fed", (double)point->n_fed);
-        cJSON_AddNumberToObject(object, "seconds", point->seconds);
-        add_number(object, "tokens_per_second", (double)point->n_fed / point->seconds);
-        cJSON_AddNumberToObject(object, "cache_bytes", point->cache_bytes);
-        cJSON_AddNumberToObject(object, "nonfinite", (double)point->n_nonfinite);
+        cJSON_AddNumberToObject(object, "tokens_fed", (double)point->effort.n_fed);
+        cJSON_AddNumberToObject(object, "seconds", point->effort.seconds);
+        add_number(object, "tokens_per_second",
+                   (double)point->effort.n_fed / point->effort.seconds);
+        cJSON_AddNumberToObject(object, "cache_bytes", point->effort.cache_bytes);
+        cJSON_AddNumberToObject(object, "nonfinite", (double)point->effort.counts.nonfinite);
+        struct health health = rows_health(point);
+        add_number(object, "attention_entropy", health.entropy);
+        add_number(object, "repetition", health.repetition);
+        add_number(object, "text_repetition", health.text_repetition);
         add_files(object, sweep, subject, point);
     }
     return output_json(object, err);

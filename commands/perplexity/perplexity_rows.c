@@ -116,3 +116,16 @@ double rows_file_loss(const struct point *point, int file, int64_t *tokens)
         }
     return loss / (double)*tokens;
 }
+
+struct health rows_health(const struct point *point)
+{
+    const struct effort *effort = &point->effort;
+    double scored = 0;
+    for (int64_t i = 0; i < point->n_pieces; i++)
+        scored += (double)point->pieces[i].n;
+    return (struct health){
+        .entropy = effort->entropy / (double)point->n_stretches,
+        .repetition = (double)effort->counts.repeated / scored,
+        .text_repetition = (double)effort->counts.text / scored,
+    };
+}

@@ -121,6 +121,13 @@ static void attend(const struct oracle *o, const struct attention *a, int layer,
     }
     for (int c = 0; c < d; c++)
         out[c] /= sum;
+    double *entropy = o->entropy ? &o->entropy[layer * o->n_heads + head] : NULL;
+    if (entropy)
+        *entropy = 0;
+    for (int j = 0; entropy && j <= i; j++) {
+        double share = exp(weights[j] - largest) / sum;
+        *entropy -= share > 0 ? share * log(share) : 0;
+    }
     free(weights);
 }
 

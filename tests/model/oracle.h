@@ -15,6 +15,7 @@ struct oracle {
     int rotated;          /* dimensions of a head that RoPE turns */
     double frequency[64]; /* of its pairs */
     double wave[64];      /* of Transformer-XL's sines */
+    double *entropy;      /* (n_layers, n_heads) of the attention of the last token, or NULL */
 };
 
 /* A query, a key, and how far apart they are taken to be (not always a whole number). */

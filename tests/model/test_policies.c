@@ -91,7 +91,7 @@ static const struct policy policies[] = {
     {"self-extend,group=4,window=24", self_extend, false, 4, 24, 0},
     {"dual-chunk,chunk=48,cap=63", dual_chunk, false, 48, 63, 0},
 };
-enum { N_POLICIES = sizeof policies / sizeof policies[0], N = 300 };
+enum { N_POLICIES = sizeof policies / sizeof policies[0], N = 300, MAX_HEADS = 32 };
 
 /* --- models ----------------------------------------------------------------------------------- */
 
@@ -126,9 +126,11 @@ static void make_ids(const struct fixture *fixture, int32_t ids[N])
         ids[t] = fixture->ids[(t * 7 + t / 64) % fixture->n];
 }
 
-/* The logits of ids[N], fed as `pieces` says (0 ends the list; the last size repeats). */
+/* The logits of ids[N], fed as `pieces` says (0 ends the list; the last size repeats), and the
+ * entropy of the last one's attention. */
 static void feed(const struct fixture *fixture, const struct policy *policy, enum format kv,
-                 int64_t origin, const int *pieces, const int32_t *ids, float *logits)
+                 int64_t origin, const int *pieces, const int32_t *ids, float *logits,
+                 double *entropy)
 {
     struct error err;
     struct session session;
@@ -136,6 +138,7 @@ static void feed(const struct fixture *fixture, const struct policy *policy, enu
     size_t vocab_size = (size_t)fixture->model.config.vocab_size;
     ck_assert_msg(context_parse(&options.context, policy->text, 0, &err) == 0, "%s", err.text);
     ck_assert_msg(session_open(&session, &fixture->model, &options, &err) == 0, "%s", err.text);
+    session.entropy = entropy;
     for (int i = 0; i < N;) {
         int n = N - i < *pieces ? N - i : *pieces;
         ck_assert_msg(session_feed(&session, ids + i, n, logits + (size_t)i * vocab_size, &err) ==
@@ -165,12 +168,16 @@ static const int whole[] = {N, 0}, ones[] = {1, 0}, ragged[] = {5, 130, 1, 33, 0
 static const double tolerance = 1e-4, scalar_tolerance = 1e-5, f16_tolerance = 2e-2;
 
 static void check_tier(const struct fixture *fixture, const struct policy *policy,
-                       const int32_t *ids, const double *expected, float *logits)
+                       const int32_t *ids, const double *expected, const double *expected_entropy,
+                       float *logits)
 {
     const char *isa = fixture->model.kernels.name;
     bool scalar = strcmp(isa, "scalar") == 0;
     double bound = scalar ? scalar_tolerance : tolerance;
-    size_t n = (size_t)N * (size_t)fixture->model.config.vocab_size;
+    const struct config *config = &fixture->model.config;
+    size_t n = (size_t)N * (size_t)config->vocab_size;
+    int n_heads = config->n_layers * config->n_heads;
+    double entropy[MAX_HEADS];
     struct {
         const char *what;
         enum format kv;
@@ -185,10 +192,14 @@ static void check_tier(const struct fixture *fixture, const struct policy *polic
         {"in pieces", FORMAT_F32, 0, ragged, bound},
     };
     for (size_t r = 0; r < (scalar ? 3 : sizeof runs / sizeof runs[0]); r++) {
-        feed(fixture, policy, runs[r].kv, runs[r].origin, runs[r].pieces, ids, logits);
+        feed(fixture, policy, runs[r].kv, runs[r].origin, runs[r].pieces, ids, logits, entropy);
         double off = difference(logits, expected, n);
         ck_assert_msg(off <= runs[r].bound, "%s, %s, %s: off by %.1e of the largest, allowed %.1e",
                       policy->text, isa, runs[r].what, off, runs[r].bound);
+        for (int h = 0; h < n_heads; h++)
+            ck_assert_msg(fabs(entropy[h] - expected_entropy[h]) <= runs[r].bound,
+                          "%s, %s, %s: head %d has entropy %.6f, expected %.6f", policy->text, isa,
+                          runs[r].what, h, entropy[h], expected_entropy[h]);
     }
 }
 
@@ -197,7 +208,7 @@ START_TEST(test_oracle)
     static int32_t ids[N];
     parallel_set_threads(1);
     for (int p = 0; p < N_POLICIES; p++) {
-        double *expected = NULL;
+        double *expected = NULL, entropy[MAX_HEADS];
         for (int tier = 0; kernels_available(tier) && allowed(_i, &policies[p]); tier++) {
             struct fixture fixture;
             struct oracle oracle;
@@ -208,10 +219,12 @@ START_TEST(test_oracle)
             if (!expected) {
                 expected = malloc(n * sizeof *expected);
                 oracle_open(&oracle, &fixture.checkpoint);
+                oracle.entropy = entropy;
+                ck_assert_int_le(oracle.n_layers * oracle.n_heads, MAX_HEADS);
                 oracle_logits(&oracle, ids, N, models[_i].score, policies[p].distance, &policies[p],
                               expected);
             }
-            check_tier(&fixture, &policies[p], ids, expected, logits);
+            check_tier(&fixture, &policies[p], ids, expected, entropy, logits);
             free(logits);
             fixture_close(&fixture);
         }
@@ -236,11 +249,11 @@ START_TEST(test_cutting)
         for (int threads = 1; allowed(_i, &policies[p]) && threads <= 2; threads++) {
             enum format type = threads == 1 ? FORMAT_F32 : others[(p + _i) % 4];
             parallel_set_threads(threads);
-            feed(&fixture, &policies[p], type, 0, whole, ids, first);
-            feed(&fixture, &policies[p], type, 0, ones, ids, other);
+            feed(&fixture, &policies[p], type, 0, whole, ids, first, NULL);
+            feed(&fixture, &policies[p], type, 0, ones, ids, other, NULL);
             ck_assert_msg(memcmp(first, other, n * sizeof *first) == 0, "%s: one by one",
                           policies[p].text);
-            feed(&fixture, &policies[p], type, 0, ragged, ids, other);
+            feed(&fixture, &policies[p], type, 0, ragged, ids, other, NULL);
             ck_assert_msg(memcmp(first, other, n * sizeof *first) == 0, "%s: in pieces",
                           policies[p].text);
         }

@@ -74,7 +74,7 @@ START_TEST(what_is_not_finite_is_not_hidden)
 END_TEST
 
 /* The model's losses from the place `from` on, fed in pieces of `piece` tokens. */
-static void feed(const struct fixture *f, int piece, int from, double *losses)
+static struct score_counts feed(const struct fixture *f, int piece, int from, double *losses)
 {
     struct session_options options = {.kv = FORMAT_F32};
     struct session session;
@@ -85,13 +85,31 @@ static void feed(const struct fixture *f, int piece, int from, double *losses)
     for (int at = 0; at < f->n - 1; at += piece) {
         int n = f->n - 1 - at < piece ? f->n - 1 - at : piece;
         int skip = from <= at ? 0 : from - at < n ? from - at : n;
-        ck_assert_int_eq(scorer_feed(&scorer, &session, f->ids + at, n, skip, losses + at, &err),
-                         0);
+        ck_assert_int_eq(
+            scorer_feed(&scorer, &session, f->ids + at, at, n, skip, losses + at, &err), 0);
     }
     ck_assert_int_eq(session.position, f->n - 1);
-    ck_assert_int_eq(scorer.n_nonfinite, 0);
+    struct score_counts counts = scorer.counts;
+    ck_assert_int_eq(counts.nonfinite, 0);
     scorer_close(&scorer);
     session_close(&session);
+    return counts;
+}
+
+static bool among_last(const int32_t *ids, int end, int32_t id)
+{
+    for (int i = end > REPEAT_WINDOW ? end - REPEAT_WINDOW : 0; i < end; i++)
+        if (ids[i] == id)
+            return true;
+    return false;
+}
+
+static int32_t likeliest(const float *logits, int n)
+{
+    int32_t best = 0;
+    for (int i = 1; i < n; i++)
+        best = logits[i] > logits[best] ? i : best;
+    return best;
 }
 
 START_TEST(a_text_gets_the_losses_of_transformers)
@@ -105,7 +123,8 @@ START_TEST(a_text_gets_the_losses_of_transformers)
     for (int from = 0; from < f.n - 1; from += 17) {
         for (int i = 0; i < f.n; i++)
             losses[i] = -1;
-        feed(&f, f.n, from, losses);
+        struct score_counts counts = feed(&f, from % 2 ? 7 : f.n, from, losses);
+        int repeated = 0, text = 0;
         for (int i = 0; i < f.n - 1; i++) {
             const float *expected = f.expected + (size_t)i * (size_t)vocab_size;
             if (i < from)
@@ -113,7 +132,11 @@ START_TEST(a_text_gets_the_losses_of_transformers)
             else
                 ck_assert_double_eq_tol(losses[i], exact_loss(expected, vocab_size, f.ids[i + 1]),
                                         1e-3 * (1 + (double)f.largest));
+            repeated += i >= from && among_last(f.ids, i + 1, likeliest(expected, vocab_size));
+            text += i >= from && among_last(f.ids, i + 1, f.ids[i + 1]);
         }
+        ck_assert_int_eq(counts.repeated, repeated);
+        ck_assert_int_eq(counts.text, text);
     }
     fixture_close(&f);
 }
@@ -137,6 +160,48 @@ START_TEST(pieces_and_threads_change_no_bit_on_the_scalar_tier)
 }
 END_TEST
 
+/* Against the logits that the same model gives of a text longer than the window. */
+START_TEST(repetition_looks_back_as_far_as_its_window)
+{
+    enum { N = 2 * REPEAT_WINDOW + 40 };
+    struct session_options options = {.kv = FORMAT_F32};
+    struct session session;
+    struct fixture f;
+    struct error err;
+    int32_t ids[N + 1];
+    double losses[N];
+    int repeated = 0, text = 0;
+    fixture_open(&f, "llama", "llama", "scalar");
+    int vocab_size = f.model.config.vocab_size;
+    float *logits = malloc((size_t)N * (size_t)vocab_size * sizeof *logits);
+    for (int i = 0; i <= N; i++)
+        ids[i] = (i * 89 + i * i / 50) % vocab_size;
+    ck_assert_int_eq(session_open(&session, &f.model, &options, &err), 0);
+    ck_assert_int_eq(session_feed(&session, ids, N, logits, &err), 0);
+    ck_assert_int_eq(session_truncate(&session, 0, &err), 0);
+    for (int i = 0; i < N; i++) {
+        repeated +=
+            among_last(ids, i + 1, likeliest(logits + (size_t)i * (size_t)vocab_size, vocab_size));
+        text += among_last(ids, i + 1, ids[i + 1]);
+    }
+    ck_assert_int_gt(repeated, 0);
+    ck_assert_int_gt(text, 0);
+    ck_assert_int_lt(text, N);
+    struct scorer scorer;
+    ck_assert_int_eq(scorer_open(&scorer, &f.model, &err), 0);
+    for (int at = 0; at < N; at += 33) {
+        int n = N - at < 33 ? N - at : 33;
+        ck_assert_int_eq(scorer_feed(&scorer, &session, ids + at, at, n, 0, losses + at, &err), 0);
+    }
+    ck_assert_int_eq(scorer.counts.repeated, repeated);
+    ck_assert_int_eq(scorer.counts.text, text);
+    scorer_close(&scorer);
+    session_close(&session);
+    fixture_close(&f);
+    free(logits);
+}
+END_TEST
+
 START_TEST(wrong_ids_and_short_memory_are_errors)
 {
     struct fixture f;
@@ -155,10 +220,10 @@ START_TEST(wrong_ids_and_short_memory_are_errors)
     scorer_close(&scorer);
     ck_assert_int_eq(scorer_open(&scorer, &f.model, &err), 0);
     int32_t ids[3] = {1, 2, f.model.config.vocab_size}; /* the last is scored only */
-    ck_assert_int_eq(scorer_feed(&scorer, &session, ids, 2, 0, losses, &err), -1);
+    ck_assert_int_eq(scorer_feed(&scorer, &session, ids, 0, 2, 0, losses, &err), -1);
     ck_assert_ptr_nonnull(strstr(err.text, "allowed: 0 to"));
     ids[2] = -1;
-    ck_assert_int_eq(scorer_feed(&scorer, &session, ids, 2, 0, losses, &err), -1);
+    ck_assert_int_eq(scorer_feed(&scorer, &session, ids, 0, 2, 0, losses, &err), -1);
     scorer_close(&scorer);
     session_close(&session);
     fixture_close(&f);
@@ -173,6 +238,7 @@ Suite *score_suite(void)
     tcase_add_loop_test(tests, what_is_not_finite_is_not_hidden, 0, N_TIERS);
     tcase_add_loop_test(tests, a_text_gets_the_losses_of_transformers, 0, 3);
     tcase_add_test(tests, pieces_and_threads_change_no_bit_on_the_scalar_tier);
+    tcase_add_test(tests, repetition_looks_back_as_far_as_its_window);
     tcase_add_test(tests, wrong_ids_and_short_memory_are_errors);
     suite_add_tcase(suite, tests);
     return suite;
