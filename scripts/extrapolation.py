@@ -28,6 +28,7 @@ NOVELS = ("Cbronte_Jane_1847.txt", "Conrad_Nostromo_1904.txt")
 LENGTHS = [256, 512, 1024, 2048, 4096, 8192, 16384]
 SLIDING_LENGTHS = LENGTHS[:5]
 LONGER = 16  # the factor of what is stretched
+HEALTH = ("attention_entropy", "repetition", "text_repetition")
 DEPTHS, KEYS = [0, 25, 50, 75, 100], 4
 
 SCHEMES = {  # by file: what it is, and how it is drawn
@@ -115,9 +116,10 @@ class Sweep:
                 self.seconds += result["seconds"]
                 if (name, mode) == ("alibi", "positions"):
                     self.curve_seconds = result["seconds"] / len(texts)
-                low_high = {key: result[key] for key in ("perplexity_low", "perplexity_high", "bits_per_byte")}
+                others = ("perplexity_low", "perplexity_high", "bits_per_byte", *HEALTH)
+                values |= {key: result[key] for key in others}
                 kept = "sliding" if mode == "sliding" else "chunked"  # the mean over all positions is the chunked one
-                self.perplexity.append({**row, "mode": kept, "length": result["length"], **values, **low_high})
+                self.perplexity.append({**row, "mode": kept, "length": result["length"], **values})
             else:
                 self.positions.append({**row, "first": result["first"], "last": result["last"], **values})
 
@@ -151,10 +153,10 @@ class Sweep:
                 shown = [{key: f"{x:.6g}" if isinstance(x, float) else x for key, x in row.items()} for row in rows]
                 write_csv(folder / f"{name}.csv", shown)
 
-    def at(self, name, length, extension="none", mode="chunked"):
-        """The perplexity, or None."""
+    def at(self, name, length, extension="none", mode="chunked", what="perplexity"):
+        """The perplexity, or what else is asked for, or None."""
         wanted = (name, extension, mode, length)
-        found = (row["perplexity"] for row in self.perplexity
+        found = (row[what] for row in self.perplexity
                  if tuple(row[key] for key in ("model", "extension", "mode", "length")) == wanted)
         return next(found, None)
 
@@ -197,6 +199,25 @@ def extension_table(sweep, mode, lengths):
         words = " ".join(map(str, options))
         rows.append([extension, f"`{words}`" if words else "", *map(digits, found)])
     return table(["extension", "options", *(f"{length:,}" for length in lengths)], rows, left=2)
+
+
+def health_table(sweep):
+    """Over how many keys attention spreads, and how often what a model expects most, or the text, is what was just
+    there."""
+    lengths = [256, 1024, 4096]
+
+    def cells(name, what, shown):
+        found = [sweep.at(name, length, what=what) for length in lengths]
+        return ["-" if x is None else shown(x) for x in found]
+
+    def percent(x):
+        return f"{100 * x:.1f} %"
+
+    names = sorted(sweep.models, key=lambda name: -(sweep.ratio(name, 4096) or np.inf))
+    rows = [[SCHEMES[name][0], *cells(name, "attention_entropy", lambda x: digits(np.exp(x))),
+             *cells(name, "repetition", percent)] for name in names]
+    rows.append(["the text itself", *["-"] * len(lengths), *cells(names[-1], "text_repetition", percent)])
+    return table(["scheme", *(f"keys, {n:,}" for n in lengths), *(f"repeats, {n:,}" for n in lengths)], rows)
 
 
 def paper_table():
@@ -375,6 +396,7 @@ def main():
     for name, text in {
         "claims": claims(sweep),
         "chunked": scheme_table(sweep, "chunked", LENGTHS),
+        "health": health_table(sweep),
         "paper": paper_table(),
         "sliding": scheme_table(sweep, "sliding", SLIDING_LENGTHS),
         "extensions": extension_table(sweep, "chunked", LENGTHS),
