@@ -251,8 +251,12 @@ int options_set(struct options *options, unsigned groups, const char *name, cons
     }
     if (row->kind == LIST && !value)
         *(struct option_list *)target = (struct option_list){0};
-    else if ((value != NULL) != (row->argument != NULL))
-        return error_set(err, "%s %s", row->name, value ? "takes no value" : "needs a value");
+    else if (row->argument && !value)
+        return error_set(err, "%s needs a value", row->name);
+    else if (row->kind == FLAG && value && strcmp(value, "on") != 0 && strcmp(value, "off") != 0)
+        return error_set(err, "%s: \"%s\", expected on or off", row->name, value);
+    else if (row->kind == FLAG && value)
+        *(bool *)target = strcmp(value, "on") == 0;
     else if (option_take(row, value, target, err))
         return -1;
     if (sampler_check(&changed.sampler, err))

@@ -103,7 +103,8 @@ int options_parse(struct options *options, int argc, char **argv, unsigned group
                   int max_arguments, struct error *err);
 
 /* Sets one option of `groups` by its name or letter; `value` (NULL: none) must live as long as the
- * options. On failure they are as they were. Without a value a list becomes empty. */
+ * options. On failure they are as they were. Without a value a list becomes empty; a flag may be
+ * given "on" or "off". */
 int options_set(struct options *options, unsigned groups, const char *name, const char *value,
                 struct error *err);
 /* Writes one line per option of `groups`: its name, what it is now, and its help. */

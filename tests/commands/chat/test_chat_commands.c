@@ -250,10 +250,14 @@ START_TEST(set_takes_what_the_command_line_takes)
     refuse(&chat, "/set top-k many", "--top-k: \"many\" found");
     refuse(&chat, "/set colour red", "\"colour\": no such option, expected one of tokens, temp");
     refuse(&chat, "/set temperature", "temperature needs a value");
-    refuse(&chat, "/set no-lookup 1", "no-lookup takes no value");
+    refuse(&chat, "/set no-lookup 1", "no-lookup: \"1\", expected on or off");
     refuse(&chat, "/set template chatml", "no such option");
     type(&chat, "/set");
     ck_assert_ptr_nonnull(strstr(said(), "top-p           0.95 "));
+    type(&chat, "/set no-lookup");
+    ck_assert(chat.options.no_lookup);
+    type(&chat, "/set no-lookup off");
+    ck_assert(!chat.options.no_lookup);
     type(&chat, "/set top-p 0.5");
     type(&chat, "/set n 3");
     type(&chat, "/set stop \xe2\x82\xac x");
