@@ -173,8 +173,10 @@ TRAINING ?= $(BUILD)/training
 CORPUS := $(TRAINING)/corpus
 FAMILY_STEPS ?= 800
 FAMILY_DECAY ?= 100
-MODEL_STEPS ?= 2400
-MODEL_DECAY ?= 400
+# From this step on the answers of made-up documents count 8 times as much in the default model.
+MODEL_ANSWERS_FROM ?= 2400
+MODEL_STEPS ?= 2800
+MODEL_DECAY ?= 1000
 $(CORPUS)/train.npz:
 	$(PYTHON) scripts/corpus.py $(NOVELS)/train $(NOVELS)/valid $(@D)
 TRAIN_FAMILY = $(PYTHON) scripts/train_family.py $(CORPUS) $(TRAINING)
@@ -183,9 +185,11 @@ family: $(CORPUS)/train.npz ## train the models that compare position schemes, i
 	$(TRAIN_FAMILY) --steps $(FAMILY_STEPS)
 	$(TRAIN_FAMILY) --decay $(FAMILY_DECAY) --export models/family
 model: $(CORPUS)/train.npz ## train the default model, into models
-	$(TRAIN) train $(CORPUS) $(TRAINING)/longhand --position alibi --steps $(MODEL_STEPS)
+	$(TRAIN) train $(CORPUS) $(TRAINING)/longhand --position alibi --steps $(MODEL_ANSWERS_FROM)
+	$(TRAIN) train $(CORPUS) $(TRAINING)/longhand --position alibi --steps $(MODEL_STEPS) \
+	    --answer-weight 8
 	$(TRAIN) decay $(CORPUS) $(TRAINING)/longhand $(TRAINING)/longhand-decay \
-	    --steps $(MODEL_DECAY)
+	    --answer-weight 8 --steps $(MODEL_DECAY)
 	$(TRAIN) export $(TRAINING)/longhand-decay models/longhand.gguf
 card: all ## write what the models' files and losses say into models/README.md
 	$(PYTHON) scripts/model_card.py

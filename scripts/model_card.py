@@ -31,7 +31,8 @@ def decay_steps(rows):
 def card(model):
     info = longhand("info", "-m", model, "--json")[0]
     size = f"{model.stat().st_size / 1e6:.2f} MB"
-    row = [f"[{model.stem}]({model.name})" if model.parent.name == "models" else model.stem, info["position"], size]
+    positions = "; ".join(scheme["description"] for scheme in info["positions"])
+    row = [f"[{model.stem}]({model.name})" if model.parent.name == "models" else model.stem, positions, size]
     if not (rows := losses(model)):
         return [*row, *["-"] * 6]
     last, decay = rows[-1], decay_steps(rows)
