@@ -106,7 +106,8 @@ $(BUILD)/logits: $(BUILD)/tests/logits.o $(LIBRARY)
 	$(call say,link $@) $(LINK) $^ $(LIBS) -o $@
 $(BUILD)/endurance: $(call objects,$(wildcard tests/endurance*.c)) $(LIBRARY)
 	$(call say,link $@) $(LINK) $^ $(LIBS) -o $@
-$(BUILD)/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/input.o $(COMMAND_OBJECTS) $(LIBRARY)
+$(BUILD)/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/input.o $(COMMAND_OBJECTS) \
+                 $(LIBRARY)
 	$(call say,link $@) $(LINK) -fsanitize=fuzzer $^ $(LIBS) -o $@
 
 demo: ## set up, build and run the model that ships
