@@ -166,6 +166,26 @@ def check(position, corpus, run_dir, program):
     return row, exact and first - last >= LEAST_FALL and (without >= LEAST_EFFECT or position == "none")
 
 
+def weighted_difference(folder):
+    """Of a run's weighted loss from the same summed up token by token: answers as the corpus says, windows as they
+    begin."""
+    corpus, weight = train.Corpus(folder, SHAPE["seq_len"], "cpu"), 5.0
+    config = train.Config(vocab_size=len(CHARACTERS) + 1, position="rope", **SHAPE)
+    run = train.Run(folder / "weighted", corpus, config, train.Schedule(), "cpu", answer_weight=weight)
+    with np.load(folder / "train.npz") as split:
+        ids, starts, answers = split["ids"].astype(int), split["starts"], split["answers"]
+    ours = run.loss(*corpus.train.at(starts[:3]))[1].item()
+    total = weights = 0.0
+    for start in starts[:3]:
+        inputs = torch.tensor([[0, *ids[start : start + SHAPE["seq_len"] - 1]]])  # <|endoftext|> is token 0
+        log_shares = run.model(inputs)[0].log_softmax(-1)
+        for i in range(SHAPE["seq_len"]):
+            in_answer = any(first <= start + i < end for first, end in answers)
+            total -= (weight if in_answer else 1) * log_shares[i, ids[start + i]].item()
+            weights += weight if in_answer else 1
+    return abs(ours - total / weights)
+
+
 def write_fixture(corpus, run_dir, folder):
     """A model that was trained and exported, with PyTorch's logits, as tests/model/test_schemes.c reads it. Its schemes
     have all that an export knows: a unit of its own, an added embedding, a tensor that layers share."""
@@ -195,6 +215,8 @@ def main():
     failed = []
     with tempfile.TemporaryDirectory() as folder:
         write_corpus(Path(folder))
+        if (difference := weighted_difference(Path(folder))) > 1e-5:
+            failed.append(f"the loss with weighted answers (off by {difference:.1e})")
         for number, position in enumerate(options.positions or POSITIONS):
             row, well = check(position, Path(folder), Path(folder, str(number)), options.logits)
             print(row, flush=True)

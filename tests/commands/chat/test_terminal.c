@@ -495,6 +495,20 @@ START_TEST(a_window_that_closes_ends_the_chat)
 }
 END_TEST
 
+/* A chat whose session's folder goes away: its end is refused once. */
+static void end_without_folder(struct terminal *terminal, const char *const *session,
+                               const char *folder)
+{
+    ck_assert_int_eq(mkdir(folder, 0700), 0);
+    begin_chat(terminal, NULL, session);
+    expect_prompt(terminal);
+    ck_assert_int_eq(rmdir(folder), 0);
+    say(terminal, "one");
+    terminal_send(terminal, CTRL_D);
+    terminal_expect(terminal, "again loses it");
+    expect_prompt(terminal);
+}
+
 START_TEST(an_error_leaves_the_terminal_as_it_was)
 {
     struct terminal terminal;
@@ -504,14 +518,7 @@ START_TEST(an_error_leaves_the_terminal_as_it_was)
     begin_chat(&terminal, NULL, session); /* known before anything is said */
     ck_assert_int_eq(terminal_wait(&terminal), 1);
     terminal_close(&terminal);
-    ck_assert_int_eq(mkdir(folder, 0700), 0);
-    begin_chat(&terminal, NULL, session);
-    expect_prompt(&terminal);
-    ck_assert_int_eq(rmdir(folder), 0);
-    say(&terminal, "one");
-    terminal_send(&terminal, CTRL_D);
-    terminal_expect(&terminal, "again loses it");
-    expect_prompt(&terminal);
+    end_without_folder(&terminal, session, folder);
     terminal_send(&terminal, CTRL_D);
     terminal_expect(&terminal, "longhand: ");
     ck_assert_int_eq(terminal_wait(&terminal), 1);
@@ -525,14 +532,7 @@ START_TEST(what_cannot_be_saved_is_not_lost_at_once)
     const char *const session[] = {"-n", "10", "--session", scratch_path("none/s"), NULL};
     char folder[256];
     snprintf(folder, sizeof folder, "%s", scratch_path("none"));
-    ck_assert_int_eq(mkdir(folder, 0700), 0);
-    begin_chat(&terminal, NULL, session);
-    expect_prompt(&terminal);
-    ck_assert_int_eq(rmdir(folder), 0);
-    say(&terminal, "one");
-    terminal_send(&terminal, CTRL_D);
-    terminal_expect(&terminal, "again loses it");
-    expect_prompt(&terminal);
+    end_without_folder(&terminal, session, folder);
     ck_assert_int_eq(mkdir(folder, 0700), 0); /* the disk has room again */
     terminal_send(&terminal, CTRL_D);
     ck_assert_int_eq(terminal_wait(&terminal), 0);
